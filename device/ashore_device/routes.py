@@ -1,0 +1,83 @@
+"""Where a device looks for its owner: rendezvous directives and the owner's addresses, as URLs in the order to try.
+
+Only http and https are spoken; everything else in a directive (Wi-Fi, media, other protocols) is somebody else's
+business on a Linux machine, whose network is up before this program starts.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ashore.fdo import rvinfo
+from ashore.fdo.types import To2Address, Transport
+from ashore_device.credential_file import Candidate, Record
+
+_SCHEMES: Final = {Transport.HTTP: "http", Transport.HTTPS: "https"}
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+
+class Route(NamedTuple):
+    """One way to try one credential."""
+
+    candidate: Candidate
+    url: str
+    bypass: bool = False
+    """The URL is the owner's own, so the rendezvous is not asked."""
+    delay: float = 0.0
+    """Seconds to wait when this has led nowhere, before the next is tried."""
+
+
+def routes(record: Record) -> Iterator[Route]:
+    """All ways of a record, in order.
+
+    A device that knows more than one credential was cut off from its owner at the very end. It goes to that owner
+    straight away, where the answer to the question is, and only then to the rendezvous.
+    """
+    if not record.confirmed:
+        for url in dict.fromkeys(candidate.owner_url for candidate in record.candidates if candidate.owner_url):
+            yield from (Route(candidate, url, bypass=True) for candidate in record.candidates)
+    for candidate in record.candidates:
+        # The delays pace the search for an owner: once for all credentials, not once for each.
+        yield from _directives(candidate, patient=candidate is record.candidates[-1])
+
+
+def owner_urls(addresses: list[To2Address]) -> list[str]:
+    """Where the owner listens, the DNS name of each address first; what is not HTTP is left out."""
+    urls: list[str] = []
+    for address in addresses:
+        scheme = _SCHEMES.get(address.protocol)
+        if scheme is None:
+            continue
+        hosts = [address.dns] if address.dns and _HOST.fullmatch(address.dns) else []
+        urls += [f"{scheme}://{host}:{address.port}" for host in (*hosts, *_ip(address.ip))]
+    return list(dict.fromkeys(urls))
+
+
+def last_delay(record: Record) -> float | None:
+    """Seconds that the last directive asks for before the search begins anew, None where it says nothing."""
+    directives = [directive for directive in _read(record.candidates[-1]) if not directive.owner_only]
+    return directives[-1].delay_seconds if directives else None
+
+
+def _directives(candidate: Candidate, *, patient: bool) -> Iterator[Route]:
+    for directive in _read(candidate):
+        urls = directive.urls()
+        for url in urls:
+            last = url == urls[-1]
+            delay = float(directive.delay_seconds or 0) if patient and last else 0.0
+            yield Route(candidate, url, bypass=directive.rv_bypass, delay=delay)
+
+
+def _read(candidate: Candidate) -> list[rvinfo.Directive]:
+    return rvinfo.decode(candidate.credential.rv_info)
+
+
+def _ip(packed: bytes | None) -> list[str]:
+    if packed is None:
+        return []
+    try:
+        text = rvinfo.unpacked(packed)
+    except ValueError:
+        # Neither 4 nor 16 bytes.
+        return []
+    return [f"[{text}]" if ":" in text else text]

@@ -1,0 +1,1 @@
+"""The manufacturer service: device initialisation (DI), vouchers and their sale."""

@@ -1,0 +1,253 @@
+"""DI at the manufacturer: AppStart(10) -> SetCredentials(11) -> SetHMAC(12) -> Done(13) (FDO 1.1, section 5.2).
+
+Between 11 and 12 the session lives in the memory of the replica that answered 10, and its token is that session's
+name. Before 13 is sent, voucher and events are on the disk in one transaction, with the sale where one applies.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+import structlog
+
+from ashore import bundles, cose
+from ashore.bus import Bus
+from ashore.certificates import CertificateError, requested_key
+from ashore.events import VoucherExtended, VoucherIssued
+from ashore.exchange import Exchange, Turn, Unavailable
+from ashore.fdo import di, rvinfo
+from ashore.fdo.errors import InvalidMessageError, TokenError
+from ashore.fdo.messages import AppStart, Message, SetHmac
+from ashore.fdo.types import encode_public_key, fingerprint, key_types
+from ashore.fdo.voucher import Voucher
+from ashore.keys import KINDS, FileKeyStore, KeyKind
+from ashore.sessions import Sealer, SessionTable
+from ashore.sql import StorageUnavailable
+from ashore_manufacturer.model import AUTHORITIES, Policy, SaleRule, authority_for, kind_for, kind_of, sell, storable
+from ashore_manufacturer.store import Store, Telling, VoucherRow
+
+ROLE: Final = "manufacturer"
+POLICY_SECONDS: Final = 1.0
+"""How soon a replica follows what was set at another one."""
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Keyring:
+    """The manufacturer's keys. A key is made when the first device of its kind comes; RSA takes up to a second."""
+
+    def __init__(self, store: FileKeyStore, choice: Literal["match"] | KeyKind) -> None:
+        self._store = store
+        self._choice = choice
+        self._signers: dict[KeyKind, cose.KeySigner] = {}
+
+    async def warm_up(self) -> None:
+        """Load what most devices need, so that a key file of no use shows at the start; raise KeysError."""
+        for kind in AUTHORITIES:
+            await asyncio.to_thread(self._store.device_authority, kind)
+        for kind in AUTHORITIES if self._choice == "match" else (self._choice,):
+            await self.signer(kind)
+
+    async def signer_for(self, device: cose.PublicKey) -> cose.KeySigner:
+        """The key that goes with a device's."""
+        return await self.signer(kind_for(self._choice, device))
+
+    async def signer(self, kind: KeyKind) -> cose.KeySigner:
+        """The key of a kind; raise KeysError."""
+        if kind not in self._signers:
+            self._signers[kind] = await asyncio.to_thread(self._store.signer, ROLE, kind)
+        return self._signers[kind]
+
+    async def signers(self) -> dict[KeyKind, cose.KeySigner]:
+        """All that new vouchers may carry."""
+        return {kind: await self.signer(kind) for kind in KINDS if self._choice in ("match", kind)}
+
+    def certify(self, device: cose.PublicKey, subject: str, now: datetime) -> tuple[bytes, ...]:
+        """A certificate chain for a device."""
+        return tuple(self._store.device_authority(authority_for(device)).issue(device, subject=subject, now=now))
+
+
+class Policies:
+    """What people have set, read again when it is a second old, so that replicas agree without talking."""
+
+    def __init__(self, store: Store, default: Policy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._default = default
+        self._clock = clock
+        self._documents: dict[str, bytes] = {}
+        self._policy = default
+        self._read_at: float | None = None
+
+    async def current(self) -> Policy:
+        """What holds now; raise StorageUnavailable."""
+        now = self._clock()
+        if self._read_at is None or now - self._read_at >= POLICY_SECONDS:
+            documents = await self._store.documents()
+            self._read_at = now
+            if documents != self._documents:
+                self._policy, self._documents = read_policy(documents, self._default), documents
+        return self._policy
+
+    def forget(self) -> None:
+        """Read it again the next time."""
+        self._read_at = None
+
+
+def read_policy(documents: dict[str, bytes], default: Policy) -> Policy:
+    """Take the policy out of the documents."""
+    policy = default
+    if "rvinfo" in documents:
+        given = msgspec.json.decode(documents["rvinfo"], type=list[rvinfo.Directive])
+        policy = policy._replace(rv_info=rvinfo.encode(given))
+    if "sale-rules" in documents:
+        rules = msgspec.json.decode(documents["sale-rules"], type=list[SaleRule])
+        policy = policy._replace(rules=[(rule, bundles.read(rule.owner_keys.encode())) for rule in rules])
+    return policy
+
+
+class Initialisation(NamedTuple):
+    """A DI under way."""
+
+    session: di.DiSession
+    signer: cose.KeySigner
+    policy: Policy
+
+
+class ManufacturerExchange(Exchange):
+    """The FDO endpoint of the manufacturer."""
+
+    accepts = (AppStart, SetHmac)
+    sticky = frozenset({SetHmac.number})
+    service = "manufacturer"
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        bus: Bus,
+        replica: str,
+        *,
+        keyring: Keyring,
+        store: Store,
+        policies: Policies,
+        capacity: int = 4096,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(sealer, bus, replica, clock)
+        self._keyring = keyring
+        self._store = store
+        self._policies = policies
+        self.sessions: SessionTable[Initialisation] = SessionTable(capacity, self._seconds, clock)
+        self._trouble = ""
+
+    async def answer(self, message: Message, turn: Turn) -> tuple[Message, str | None]:
+        """Answer one lawful message."""
+        try:
+            if isinstance(message, AppStart):
+                return await self._set_credentials(message, turn)
+            assert isinstance(message, SetHmac)  # noqa: S101 - `accepts` says so
+            answer = await self._done(message, turn)
+        except StorageUnavailable as error:
+            self._note(str(error))
+            raise Unavailable("the manufacturer cannot store anything at the moment; try again later") from error
+        self._note("")
+        return answer
+
+    async def _set_credentials(self, message: AppStart, turn: Turn) -> tuple[Message, str]:
+        """AppStart(10) -> SetCredentials(11)."""
+        info = di.read_info(message)
+        device = read_device_key(info)
+        signer, policy = await self._keyring.signer_for(device), await self._policies.current()
+        public = encode_public_key(signer.public_key, info.encoding, signer.chain, info.key_type)
+        chain = self._keyring.certify(device, info.serial, datetime.fromtimestamp(self._clock(), UTC))
+        guid = self.entropy.random(16)
+        turn.guid = guid.hex()
+        session, reply = di.set_credentials(info, guid, policy.rv_info, public, chain, device)
+        self.sessions.put(turn.guid, Initialisation(session, signer, policy))
+        return reply, self.issue(reply, guid)
+
+    async def _done(self, message: SetHmac, turn: Turn) -> tuple[Message, None]:
+        """SetHMAC(12) -> Done(13)."""
+        turn.guid = turn.ticket.payload.hex()
+        # Taken, not read: of two answers with one token only one can become a voucher.
+        initialisation = self.sessions.take(turn.guid)
+        if initialisation is None:
+            raise TokenError("this initialisation is over, or was given up; begin again with message 10")
+        voucher, reply = di.done(initialisation.session, message)
+        row, telling = self._record(voucher, initialisation, turn)
+        try:
+            await self._store.issue(row, telling)
+        except StorageUnavailable:
+            self.sessions.put(turn.guid, initialisation)
+            raise
+        return reply, None
+
+    def _note(self, trouble: str) -> None:
+        """Log the storage's trouble once, and its end: not for every device that is sent away."""
+        if trouble and trouble != self._trouble:
+            log.warning("vouchers cannot be stored", reason=trouble)
+        elif self._trouble and not trouble:
+            log.info("vouchers are stored again")
+        self._trouble = trouble
+
+    def _record(self, voucher: Voucher, initialisation: Initialisation, turn: Turn) -> tuple[VoucherRow, Telling]:
+        serial, device_info = storable(initialisation.session.serial), storable(voucher.header.device_info)
+        key_type, now = voucher.header.public_key.type.name, int(self._clock() * 1000)
+        issued = VoucherIssued(guid=turn.guid, serial=serial, device_info=device_info, key_type=key_type)
+        owner_key = fingerprint(initialisation.signer.public_key)
+        row = VoucherRow(turn.guid, serial, device_info, "issued", key_type, owner_key, now, None, b"")
+        source = source_of(self.replica)
+        sold = _sold(voucher, initialisation, serial, device_info)
+        if sold is None:
+            return row._replace(voucher=voucher.encode()), Telling([issued], source, turn.request.traceparent)
+        row, extended = extension(row, sold, now)
+        return row, Telling([issued, extended], source, turn.request.traceparent)
+
+
+def source_of(replica: str) -> str:
+    """Who tells the manufacturer's events."""
+    return f"/manufacturer/{replica}"
+
+
+def read_device_key(info: di.ManufacturingInfo) -> cose.PublicKey:
+    """The key that the device has proved to hold; raise InvalidMessageError."""
+    try:
+        key = requested_key(info.csr)
+    except CertificateError as error:
+        raise InvalidMessageError(str(error)) from error
+    if info.key_type not in key_types(key):
+        raise InvalidMessageError(
+            f"the device announces a key of type {info.key_type.name}, "
+            f"but asks for a certificate for one of type {key_types(key)[0].name}"
+        )
+    return key
+
+
+def extension(row: VoucherRow, sold: Voucher, now: int) -> tuple[VoucherRow, VoucherExtended]:
+    """A voucher's record and event after its sale."""
+    body, buyer = sold.encode(), fingerprint(sold.owner_key())
+    event = VoucherExtended(
+        guid=row.guid,
+        serial=row.serial,
+        voucher=base64.b64encode(body).decode("ascii"),
+        owner_key=buyer,
+        digest=sold.digest,
+    )
+    return row._replace(state="extended", owner_key=buyer, extended_at=now, voucher=body), event
+
+
+def _sold(voucher: Voucher, initialisation: Initialisation, serial: str, device_info: str) -> Voucher | None:
+    buyer = initialisation.policy.buyer(serial, device_info)
+    if buyer is None:
+        return None
+    sold = sell(voucher, initialisation.signer, buyer)
+    if sold is None:
+        log.warning(
+            "the buyer has no key of this device's kind: add one to the bundle, then extend the voucher",
+            guid=voucher.guid.hex(),
+            kind=kind_of(initialisation.signer.public_key),
+        )
+    return sold

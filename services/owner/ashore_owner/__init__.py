@@ -1,0 +1,1 @@
+"""The owner service: vouchers, TO0, TO2, profiles."""

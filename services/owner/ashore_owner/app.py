@@ -1,0 +1,92 @@
+"""The owner service, put together."""
+
+import ipaddress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, get_args
+from urllib.parse import urlsplit
+
+from ashore.config import SettingsError
+from ashore.cose import Signer
+from ashore.fdo.types import To2Address, Transport, fingerprint
+from ashore.keys import FileKeyStore, KeyKind
+from ashore.service import App, Context
+from ashore.sessions import Sealer
+from ashore.sql import CursorInvalid, Database, StorageUnavailable
+from ashore.sql.outbox import Relay
+from ashore_owner import api
+from ashore_owner.catalogue import Catalogue
+from ashore_owner.config import OwnerSettings
+from ashore_owner.protocol import OwnerExchange
+from ashore_owner.queries import Queries
+from ashore_owner.store import Store
+from ashore_owner.subscribers import Subscribers
+from ashore_owner.tables import outbox
+from ashore_owner.to0 import Registrar
+from ashore_owner.waiting import WaitingRoom
+
+ROLE: Final = "owner"
+_TRANSPORTS: Final = {"http": (Transport.HTTP, 80), "https": (Transport.HTTPS, 443)}
+
+
+@asynccontextmanager
+async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
+    """Everything that the owner service consists of, until the block ends."""
+    settings = context.settings
+    keys = FileKeyStore(settings.data_dir / "keys")
+    signers = load_signers(keys)
+    sealer = Sealer(keys.session_key(settings.session_key.reveal() if settings.session_key else None))
+    addresses = [to2_address(url) for url in settings.advertise]
+    database = await Database.open(settings.database_url, "ashore_owner:migrations")
+    store, queries = Store(database), Queries(database)
+    catalogue = Catalogue(store)
+    await catalogue.seed(int(time.time() * 1000))
+    exchange = OwnerExchange(
+        store=store,
+        catalogue=catalogue,
+        room=WaitingRoom(store),
+        signers=signers,
+        svk_length=settings.svk_length,
+        capacity=settings.session_capacity,
+        sealer=sealer,
+        bus=context.bus,
+        replica=context.replica,
+        seconds=settings.session_seconds,
+    )
+    context.metrics.sessions.set_function(lambda: exchange.sessions)
+    registrar = Registrar(
+        database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
+    )
+    relay = Relay(database, context.bus, outbox)
+    subscribers = Subscribers(context.bus, store, signers)
+    try:
+        yield App(
+            fdo=exchange,
+            routes=api.Api(store, queries, catalogue, registrar, signers).routes(),
+            tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
+            checks={"database": database.check},
+            problems={CursorInvalid: 400, StorageUnavailable: 503},
+        )
+    finally:
+        await exchange.drain()
+        await database.close()
+
+
+def load_signers(keys: FileKeyStore) -> dict[str, Signer]:
+    """The owner's keys by their fingerprints, one of each kind."""
+    signers = (keys.signer(ROLE, kind) for kind in get_args(KeyKind))
+    return {fingerprint(signer.public_key): signer for signer in signers}
+
+
+def to2_address(url: str) -> To2Address:
+    """An address for devices, from a URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in _TRANSPORTS or not parts.hostname:
+        raise SettingsError([f"ASHORE_ADVERTISE has '{url}': expected http://HOST:PORT or https://HOST:PORT"])
+    transport, port = _TRANSPORTS[parts.scheme]
+    try:
+        ip, dns = ipaddress.ip_address(parts.hostname).packed, None
+    except ValueError:
+        ip, dns = None, parts.hostname
+    return To2Address(ip, dns, parts.port or port, transport)

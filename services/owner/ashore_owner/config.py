@@ -1,0 +1,35 @@
+"""What the owner service is told, beside what every service is told."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from ashore.config import Settings
+from ashore.fdo.ciphers import SvkLength
+
+
+class OwnerSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the owner service."""
+
+    service: ClassVar[str] = "owner"
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8042
+    advertise: Annotated[
+        list[str],
+        Meta(description="URLs under which devices reach this service, in order of preference, separated by commas."),
+    ] = ["http://127.0.0.1:8042"]
+    wait_seconds: Annotated[
+        int, Meta(ge=60, le=2**32 - 1, description="For how long the rendezvous is asked to keep a registration.")
+    ] = 86_400
+    to0_parallel: Annotated[int, Meta(ge=1, le=64, description="Registrations that run at the same time.")] = 8
+    svk_length: Annotated[
+        SvkLength,
+        Meta(
+            description="Length of the MAC key in CTR and CBC suites: `go` as go-fdo has it, `java` as pri-fidoiot; "
+            "devices of the other kind must use AES-GCM."
+        ),
+    ] = SvkLength.GO
+    session_capacity: Annotated[int, Meta(ge=1, description="Onboardings that one replica holds in memory.")] = 20_000
+    session_seconds: Annotated[
+        int, Meta(ge=10, le=86_400, description="How long an onboarding may be silent before it is given up.")
+    ] = 600

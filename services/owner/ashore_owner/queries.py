@@ -1,0 +1,150 @@
+"""What people look at: pages of devices, one device with its ledger, the waiting room."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, or_, select
+
+from ashore.devices import DeviceState
+from ashore.fdo.serviceinfo.devmod import Devmod
+from ashore.sql import Database
+from ashore.sql.paging import page
+from ashore_owner.model import Device, Failure, Onboarding, Page, StepResult, Waiting
+from ashore_owner.profiles import text_of
+from ashore_owner.store import WAITING_CAPACITY
+from ashore_owner.tables import devices, onboardings, outcomes, waiting
+
+LEDGER_SHOWN: Final = 20
+_HIDDEN: Final = {"voucher", "sold_voucher", "session", "to0_due", "to0_attempts"}
+_SHOWN: Final = [column for column in devices.c if column.name not in _HIDDEN]
+
+
+class Queries:
+    """The reading side of the owner's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def devices(self, *, state: str | None, search: str | None, limit: int, cursor: str | None) -> Page:
+        """A page of devices, newest first."""
+        query = _filtered(select(*_SHOWN), state, search)
+        keys = (devices.c.received_at, devices.c.guid)
+        found = await self._database.read(
+            lambda connection: page(connection, query, by=keys, after=cursor, limit=limit, newest_first=True)
+        )
+        return Page(items=[_device(row) for row in found.rows], next=found.next)
+
+    async def device(self, guid: str) -> Device | None:
+        """One device."""
+        query = select(*_SHOWN).where(devices.c.guid == guid)
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        return _device(row) if row else None
+
+    async def ledger(self, guid: str) -> list[Onboarding]:
+        """The onboardings in which a device had or got this GUID, newest first."""
+        return await self._database.read(lambda connection: _ledger(guid, connection))
+
+    async def file(self, onboarding: str, position: int) -> bytes | None:
+        """A file that a device sent."""
+        query = select(outcomes.c.content).where(
+            outcomes.c.onboarding == onboarding, outcomes.c.position == position, outcomes.c.content.is_not(None)
+        )
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
+
+    async def waiting(self) -> list[Waiting]:
+        """Who waits, the latest first."""
+        query = select(waiting).order_by(waiting.c.last_seen.desc()).limit(WAITING_CAPACITY)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [
+            Waiting(
+                guid=row.guid,
+                reason=row.reason,
+                remedy=row.remedy,
+                first_seen=when(row.first_seen),
+                last_seen=when(row.last_seen),
+                times=row.times,
+            )
+            for row in rows
+        ]
+
+
+def when(milliseconds: int) -> str:
+    """RFC 3339, UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _maybe(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else when(milliseconds)
+
+
+def _filtered(query: Select[Any], state: str | None, search: str | None) -> Select[Any]:
+    if state:
+        query = query.where(devices.c.state == state)
+    if search:
+        # Beginnings only, so that an index can be used among a million devices.
+        beginnings = (column.startswith(search, autoescape=True) for column in (devices.c.guid, devices.c.serial))
+        query = query.where(or_(*beginnings))
+    return query
+
+
+def _device(row: Row[Any]) -> Device:
+    return Device(
+        guid=row.guid,
+        serial=row.serial,
+        device_info=row.device_info,
+        state=DeviceState(row.state),
+        owner_key=row.owner_key,
+        origin=row.origin,
+        profile=row.profile,
+        received_at=when(row.received_at),
+        registered_until=_maybe(row.registered_until),
+        registration_error=row.to0_error,
+        onboarded_at=_maybe(row.onboarded_at),
+        attempts=row.attempts,
+        failure=msgspec.json.decode(row.failure, type=Failure) if row.failure else None,
+        replaces=row.replaces,
+        replaced_by=row.replaced_by,
+        sold_to=row.sold_to,
+    )
+
+
+def _ledger(guid: str, connection: Connection) -> list[Onboarding]:
+    query = (
+        select(onboardings)
+        .where(or_(onboardings.c.guid == guid, onboardings.c.new_guid == guid))
+        .order_by(onboardings.c.ended_at.desc())
+        .limit(LEDGER_SHOWN)
+    )
+    return [_onboarding(row, connection) for row in connection.execute(query)]
+
+
+def _onboarding(row: Row[Any], connection: Connection) -> Onboarding:
+    query = select(outcomes).where(outcomes.c.onboarding == row.id).order_by(outcomes.c.position)
+    return Onboarding(
+        id=row.id,
+        guid=row.guid,
+        new_guid=row.new_guid,
+        profile=row.profile,
+        result=row.result,
+        credential_reuse=row.credential_reuse,
+        started_at=when(row.started_at),
+        ended_at=when(row.ended_at),
+        devmod=msgspec.json.decode(row.devmod, type=Devmod) if row.devmod else None,
+        steps=[_step(step) for step in connection.execute(query)],
+    )
+
+
+def _step(row: Row[Any]) -> StepResult:
+    return StepResult(
+        module=row.module,
+        description=row.description,
+        state=row.state,
+        exit_code=row.exit_code,
+        stdout=text_of(row.stdout),
+        stderr=text_of(row.stderr),
+        error=row.error,
+        file_name=row.file_name,
+        file_size=None if row.content is None else len(row.content),
+        truncated=row.truncated,
+    )

@@ -1,0 +1,290 @@
+"""The owner's memory: devices with their vouchers, onboardings, documents.
+
+Every method is one unit of work or one query; state and event are one transaction: a row and its outbox row. What
+people look at is read in `queries`.
+"""
+
+import uuid
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from ashore.devices import DeviceState
+from ashore.events import DeviceOnboarded, OnboardingFailed, OnboardingStarted, VoucherReceived
+from ashore.fdo.serviceinfo.devmod import Devmod
+from ashore.fdo.serviceinfo.modules import Outcome
+from ashore.fdo.types import fingerprint
+from ashore.fdo.voucher import Voucher
+from ashore.sql import Database
+from ashore.sql.outbox import append
+from ashore_owner.model import Failure
+from ashore_owner.tables import devices, documents, onboardings, outbox, outcomes, waiting
+
+SOURCE: Final = "/ashore/owner"
+WAITING_CAPACITY: Final = 1000
+"""Devices in the waiting room; strangers with made-up GUIDs must not fill the disk."""
+
+_GUID: Final = devices.c.guid == bindparam("device")
+_VOUCHER: Final = select(devices.c.voucher, devices.c.sold_voucher).where(_GUID)
+_CANDIDATE: Final = select(
+    devices.c.voucher,
+    devices.c.serial,
+    devices.c.device_info,
+    devices.c.owner_key,
+    devices.c.profile,
+    devices.c.attempts,
+).where(_GUID, devices.c.sold_to.is_(None))
+_BEGIN: Final = (
+    update(devices)
+    .where(_GUID)
+    .values(
+        session=bindparam("began"), attempts=devices.c.attempts + 1, state=DeviceState.ONBOARDING.value, failure=None
+    )
+)
+_LAST: Final = devices.c.session == bindparam("began")
+_END: Final = (
+    update(devices)
+    .where(_GUID, _LAST)
+    .values(
+        session=None,
+        state=bindparam("ended"),
+        failure=bindparam("why"),
+        onboarded_at=func.coalesce(bindparam("done_at", type_=devices.c.onboarded_at.type), devices.c.onboarded_at),
+        replaced_by=func.coalesce(bindparam("successor", type_=devices.c.guid.type), devices.c.replaced_by),
+    )
+)
+_REDIRECTED: Final = (
+    update(devices)
+    .where(_GUID, devices.c.state.in_([DeviceState.OWNED.value, DeviceState.REGISTERED.value]))
+    .values(state=DeviceState.REDIRECTED.value)
+)
+_NO_LONGER_WAITING: Final = delete(waiting).where(waiting.c.guid == bindparam("device"))
+_NO_MORE_TO0: Final = update(devices).where(_GUID).values(to0_due=None)
+
+
+class Candidate(NamedTuple):
+    """A device that wants to come ashore."""
+
+    voucher: Voucher
+    serial: str
+    device_info: str
+    owner_key: str
+    profile: str | None
+    attempts: int
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """How an onboarding ended. Times are milliseconds since 1970."""
+
+    guid: str
+    session: str
+    profile: str
+    started_at: int
+    ended_at: int
+    reuse: bool
+    devmod: Devmod | None
+    outcomes: list[Outcome]
+
+
+class Superseded(Exception):  # noqa: N818 - a fact about two onboardings of one device, told to the older one
+    """Another onboarding of the same device began after this one."""
+
+
+class Store:
+    """The owner's database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def add(self, voucher: Voucher, *, serial: str, origin: str, now: int) -> bool:
+        """Keep a verified voucher; False where the device is known already."""
+        return await self.database.write(partial(_add, voucher, serial, origin, now))
+
+    async def voucher(self, guid: str) -> Voucher | None:
+        """The voucher in its present form: as sold, where it was sold."""
+        row = await self.database.read(lambda connection: connection.execute(_VOUCHER, {"device": guid}).first())
+        return Voucher.decode(row.sold_voucher or row.voucher) if row else None
+
+    async def sell(self, guid: str, extended: Voucher) -> None:
+        """Keep the voucher that was extended to a buyer; the device is no longer ours to onboard."""
+        values = {
+            "sold_to": fingerprint(extended.owner_key()),
+            "sold_voucher": extended.encode(),
+            "to0_due": None,
+            "profile": None,
+        }
+        change = update(devices).where(devices.c.guid == guid).values(**values)
+        await self.database.write(lambda connection: connection.execute(change))
+
+    async def remove(self, guid: str) -> bool:
+        """Forget a device and its voucher; its ledger stays."""
+        change = delete(devices).where(devices.c.guid == guid)
+        return await self.database.write(lambda connection: bool(connection.execute(change).rowcount))
+
+    async def choose_profile(self, guid: str, profile: str | None) -> bool:
+        """Choose a profile by hand, or leave it to the rules again."""
+        change = update(devices).where(devices.c.guid == guid).values(profile=profile)
+        return await self.database.write(lambda connection: bool(connection.execute(change).rowcount))
+
+    async def candidate(self, guid: str) -> Candidate | None:
+        """The device that says this GUID, unless it is unknown or sold."""
+        row = await self.database.read(lambda connection: connection.execute(_CANDIDATE, {"device": guid}).first())
+        return Candidate(Voucher.decode(row.voucher), *row[1:]) if row else None
+
+    async def begin(self, event: OnboardingStarted, session: str) -> None:
+        """An onboarding has begun: every older one of this device is superseded."""
+        await self.database.write(partial(_begin, event, session))
+
+    async def finish(self, result: Result, new: Voucher | None) -> None:
+        """An onboarding is complete: voucher replaced or kept, ledger, event; raise Superseded if a later one began."""
+        await self.database.write(partial(_finish, result, new))
+
+    async def fail(self, result: Result, failure: Failure) -> None:
+        """An onboarding broke off; nothing is told where a later one began."""
+        await self.database.write(partial(_fail, result, failure))
+
+    async def redirected(self, guid: str) -> None:
+        """The rendezvous has told a device where we are."""
+        await self.database.write(lambda connection: connection.execute(_REDIRECTED, {"device": guid}))
+
+    async def wait(self, guid: str, reason: str, remedy: str, now: int) -> None:
+        """Put a device into the waiting room."""
+        await self.database.write(partial(_wait, guid, reason, remedy, now))
+
+    async def document(self, kind: str, name: str) -> bytes | None:
+        """A profile, the rules, or a resource."""
+        query = select(documents.c.body).where(documents.c.kind == kind, documents.c.name == name)
+        return await self.database.read(lambda connection: connection.execute(query).scalar())
+
+    async def names(self, kind: str) -> list[str]:
+        """The names of all documents of a kind."""
+        query = select(documents.c.name).where(documents.c.kind == kind).order_by(documents.c.name)
+        return await self.database.read(lambda connection: list(connection.execute(query).scalars()))
+
+    async def put_document(self, kind: str, name: str, body: bytes, now: int) -> None:
+        """Keep a document in place of what had its name."""
+        await self.database.write(partial(_put_document, kind, name, body, now))
+
+    async def remove_document(self, kind: str, name: str) -> bool:
+        """Forget a document."""
+        change = delete(documents).where(documents.c.kind == kind, documents.c.name == name)
+        return await self.database.write(lambda connection: bool(connection.execute(change).rowcount))
+
+
+def _add(voucher: Voucher, serial: str, origin: str, now: int, connection: Connection) -> bool:
+    guid = voucher.guid.hex()
+    if connection.execute(select(devices.c.guid).where(_GUID), {"device": guid}).first():
+        return False
+    connection.execute(insert(devices), _new_device(voucher, serial, origin, now) | {"to0_due": now})
+    connection.execute(_NO_LONGER_WAITING, {"device": guid})
+    device_info = voucher.header.device_info
+    received = VoucherReceived(guid=guid, serial=serial, device_info=device_info, origin=origin)
+    append(connection, outbox, received, source=SOURCE)
+    return True
+
+
+def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[str, object]:
+    return {
+        "guid": voucher.guid.hex(),
+        "serial": serial,
+        "device_info": voucher.header.device_info,
+        "owner_key": fingerprint(voucher.owner_key()),
+        "origin": origin,
+        "voucher": voucher.encode(),
+        "received_at": now,
+        "state": DeviceState.OWNED.value,
+        "attempts": 0,
+        "to0_attempts": 0,
+    }
+
+
+def _begin(event: OnboardingStarted, session: str, connection: Connection) -> None:
+    connection.execute(_BEGIN, {"device": event.guid, "began": session})
+    connection.execute(_NO_LONGER_WAITING, {"device": event.guid})
+    append(connection, outbox, event, source=SOURCE)
+
+
+def _end(result: Result, connection: Connection, **values: object) -> bool:
+    """Close the session in the device's row; False where a later one has begun."""
+    parameters = {"device": result.guid, "began": result.session, "why": None, "done_at": None, "successor": None}
+    return bool(connection.execute(_END, parameters | values).rowcount)
+
+
+def _finish(result: Result, new: Voucher | None, connection: Connection) -> None:
+    new_guid = new.guid.hex() if new else result.guid
+    ended = {"ended": DeviceState.ONBOARDED.value, "done_at": result.ended_at}
+    if not _end(result, connection, **ended, successor=new_guid if new else None):
+        raise Superseded(f"device {result.guid} has begun another onboarding meanwhile")
+    if new is not None:
+        serial = connection.execute(select(devices.c.serial).where(_GUID), {"device": result.guid}).scalar_one()
+        row = _new_device(new, serial, "onboarding", result.ended_at)
+        state = {"state": DeviceState.ONBOARDED.value, "onboarded_at": result.ended_at, "replaces": result.guid}
+        connection.execute(insert(devices), row | state)
+    connection.execute(_NO_MORE_TO0, {"device": result.guid})
+    _write_ledger(result, "onboarded", new_guid, connection)
+    event = DeviceOnboarded(
+        guid=result.guid,
+        new_guid=new_guid,
+        profile=result.profile,
+        credential_reuse=result.reuse,
+        duration_ms=max(0, result.ended_at - result.started_at),
+    )
+    append(connection, outbox, event, source=SOURCE)
+
+
+def _fail(result: Result, failure: Failure, connection: Connection) -> None:
+    if not _end(result, connection, ended=DeviceState.FAILED.value, why=msgspec.json.encode(failure)):
+        return
+    _write_ledger(result, "failed", None, connection)
+    event = OnboardingFailed(
+        guid=result.guid,
+        code=failure.code,
+        message_number=failure.message_number,
+        reason=failure.reason[:4000],
+        remedy=failure.remedy,
+    )
+    append(connection, outbox, event, source=SOURCE)
+
+
+def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Connection) -> None:
+    identity = uuid.uuid4().hex
+    row = {
+        "id": identity,
+        "guid": result.guid,
+        "new_guid": new_guid,
+        "profile": result.profile,
+        "result": how,
+        "credential_reuse": result.reuse,
+        "started_at": result.started_at,
+        "ended_at": result.ended_at,
+        "devmod": msgspec.json.encode(result.devmod) if result.devmod else None,
+    }
+    connection.execute(insert(onboardings), row)
+    if result.outcomes:
+        steps = [
+            {"onboarding": identity, "position": position} | msgspec.structs.asdict(outcome)
+            for position, outcome in enumerate(result.outcomes)
+        ]
+        connection.execute(insert(outcomes), steps)
+
+
+def _wait(guid: str, reason: str, remedy: str, now: int, connection: Connection) -> None:
+    again = (
+        update(waiting)
+        .where(waiting.c.guid == guid)
+        .values(reason=reason, remedy=remedy, last_seen=now, times=waiting.c.times + 1)
+    )
+    if connection.execute(again).rowcount:
+        return
+    if connection.execute(select(func.count()).select_from(waiting)).scalar_one() >= WAITING_CAPACITY:
+        oldest = select(waiting.c.guid).order_by(waiting.c.last_seen).limit(1).scalar_subquery()
+        connection.execute(delete(waiting).where(waiting.c.guid == oldest))
+    row = {"guid": guid, "reason": reason, "remedy": remedy, "first_seen": now, "last_seen": now, "times": 1}
+    connection.execute(insert(waiting), row)
+
+
+def _put_document(kind: str, name: str, body: bytes, now: int, connection: Connection) -> None:
+    connection.execute(delete(documents).where(documents.c.kind == kind, documents.c.name == name))
+    connection.execute(insert(documents), {"kind": kind, "name": name, "body": body, "updated_at": now})

@@ -1,0 +1,121 @@
+"""Who may do what on the bus: one NATS user for each service, allowed only its own subjects.
+
+A user's inbox is private (`_INBOX_<name>`), so that nobody reads another's answers. It may publish its own facts, make
+and read its own consumers, and read its own values. Only `admin` declares streams. Devices have no user here at all:
+they speak FDO to the services.
+"""
+
+import msgspec
+
+from ashore.events import DEAD_LETTERS, FACTS, PRESENCE, RENDEZVOUS, STREAMS, stream_of
+
+JSON = dict[str, object]
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """One user of the bus, by what it does there."""
+
+    name: str
+    admin: bool = False
+    publishes: tuple[str, ...] = ()
+    """Names of the events that it publishes."""
+    consumes: tuple[str, ...] = ()
+    """Names of the events that it consumes, with its own name as durable."""
+    keeps: tuple[str, ...] = ()
+    """First tokens of the values in RENDEZVOUS that are its own."""
+    follows: bool = False
+    """Whether it may read every stream of events."""
+    replicas: bool = False
+    """Whether its replicas ask one another, on `replica.<name>.<replica>`."""
+
+
+USERS: tuple[User, ...] = (
+    User(name="admin", admin=True),
+    User(
+        name="manufacturer",
+        publishes=("voucher-issued", "voucher-extended"),
+        consumes=("owner-registered", "device-onboarded"),
+        replicas=True,
+    ),
+    User(
+        name="rendezvous",
+        publishes=("owner-registered", "device-redirected"),
+        consumes=("device-onboarded",),
+        keeps=("rendezvous-blob", "rendezvous-rule"),
+        replicas=True,
+    ),
+    User(
+        name="owner",
+        # A resale extends the voucher once more, and that is the owner's to do.
+        publishes=(
+            "voucher-received",
+            "voucher-extended",
+            "onboarding-started",
+            "onboarding-failed",
+            "device-onboarded",
+        ),
+        consumes=("voucher-extended", "owner-registered", "device-redirected"),
+        replicas=True,
+    ),
+    User(name="cli", follows=True),
+)
+
+_READABLE = (FACTS, PRESENCE, DEAD_LETTERS)
+
+
+def permissions(user: User) -> JSON:
+    """Return the user's permissions in the server's own terms."""
+    if user.admin:
+        return {"publish": ">", "subscribe": ">"}
+    inbox = f"_INBOX_{user.name}.>"
+    listens = [inbox, f"replica.{user.name}.*"] if user.replicas else [inbox]
+    return {
+        "publish": {"allow": _publishes(user)},
+        "subscribe": {"allow": listens},
+        # An answer may go to the inbox of whoever asked, once.
+        "allow_responses": {"max": 1, "expires": "1m"},
+    }
+
+
+def _publishes(user: User) -> list[str]:
+    allowed = ["$JS.API.INFO", *(f"$JS.API.STREAM.INFO.{stream.name}" for stream in STREAMS)]
+    allowed += [f"{name}.>" for name in user.publishes]
+    for name in user.consumes:
+        allowed += _consumer(f"{user.name}-{name}", name)
+    if user.consumes:
+        allowed.append(f"dead-letter.{user.name}.*")
+    for name in user.keeps:
+        allowed += [f"{name}.>", f"$JS.API.DIRECT.GET.{RENDEZVOUS.name}.{name}.>"]
+    if user.keeps:
+        allowed.append(f"$JS.API.STREAM.PURGE.{RENDEZVOUS.name}")
+    if user.follows:
+        allowed += [right for stream in _READABLE for right in _reader(stream.name)]
+    if user.replicas:
+        allowed.append(f"replica.{user.name}.*")
+    return allowed
+
+
+def _consumer(consumer: str, event: str) -> list[str]:
+    stream = stream_of([event]).name
+    return [
+        f"$JS.API.CONSUMER.CREATE.{stream}.{consumer}.{event}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}",
+        # Servers are about to change the shape of these subjects: domain and account come first in the new one.
+        f"$JS.ACK.{stream}.{consumer}.>",
+        f"$JS.ACK.*.*.{stream}.{consumer}.>",
+    ]
+
+
+def _reader(stream: str) -> list[str]:
+    return [
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+    ]
+
+
+def mqtt_permissions() -> JSON:
+    """Return what an MQTT client may do: listen to facts. An MQTT client sees `/` for `.`."""
+    return {
+        "publish": {"deny": [">"]},
+        "subscribe": {"allow": [*FACTS.subjects, *PRESENCE.subjects, "$MQTT.sub.>"]},
+    }

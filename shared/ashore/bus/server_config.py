@@ -1,0 +1,95 @@
+"""What the embedded NATS server is told: its listeners, its users and how safely it stores.
+
+The configuration is written as JSON, which the server reads as well as its own format, so nothing needs escaping.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import nkeys
+
+from ashore.bus.permissions import JSON, USERS, mqtt_permissions, permissions
+
+
+class Listeners(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the server listens; port 0 means any free one. Monitoring is always on loopback."""
+
+    host: str
+    port: int
+    monitor_port: int
+    mqtt_port: int | None = None
+
+
+class Users(msgspec.Struct, frozen=True, kw_only=True):
+    """The public keys of the services' users, by name, and the password of MQTT clients."""
+
+    nkeys: Mapping[str, str]
+    mqtt_password: str
+
+
+def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
+    """Return the server's configuration file."""
+    config: JSON = {
+        # The MQTT listener demands a name, and the same one after each start.
+        "server_name": "ashore",
+        "host": listeners.host,
+        "port": listeners.port or -1,
+        "http": f"127.0.0.1:{listeners.monitor_port or -1}",
+        "pid_file": str(data_dir / "nats-server.pid"),
+        "ports_file_dir": str(data_dir),
+        "log_file": str(data_dir / "nats-server.log"),
+        "logfile_size_limit": 10 * 1024 * 1024,
+        "logfile_max_num": 3,
+        # By default up to two minutes of acknowledged messages would be lost with the power.
+        "jetstream": {
+            "store_dir": str(data_dir / "jetstream"),
+            "sync_interval": "always",
+            "max_memory_store": 64 * 1024 * 1024,
+        },
+        "authorization": {"users": _users(users, mqtt=listeners.mqtt_port is not None)},
+    }
+    if listeners.mqtt_port is not None:
+        config["mqtt"] = {"host": listeners.host, "port": listeners.mqtt_port}
+    return msgspec.json.format(msgspec.json.encode(config), indent=2)
+
+
+def _users(users: Users, *, mqtt: bool) -> list[JSON]:
+    known: list[JSON] = [{"nkey": users.nkeys[user.name], "permissions": permissions(user)} for user in USERS]
+    if mqtt:
+        known.append(
+            {
+                "user": "mqtt",
+                "password": users.mqtt_password,
+                "permissions": mqtt_permissions(),
+                "allowed_connection_types": ["MQTT"],
+            }
+        )
+    return known
+
+
+def prepare_users(data_dir: Path) -> Users:
+    """Make an NKey for each user that has none yet, below `nkeys/`, and a password for MQTT clients."""
+    folder = data_dir / "nkeys"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = {user.name: _public_key(_kept(folder / f"{user.name}.nk", _new_seed)) for user in USERS}
+    return Users(nkeys=keys, mqtt_password=_kept(folder / "mqtt.password", secrets.token_urlsafe))
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    if not path.exists():
+        # Written aside and moved, so that a process killed in between leaves no half of a secret.
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(make())
+        fresh.replace(path)
+    return path.read_text().strip()
+
+
+def _new_seed() -> str:
+    return str(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER), "ascii")  # type: ignore[no-untyped-call]
+
+
+def _public_key(seed: str) -> str:
+    return str(nkeys.from_seed(bytearray(seed.encode())).public_key, "ascii")  # type: ignore[no-untyped-call]

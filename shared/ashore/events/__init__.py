@@ -1,0 +1,69 @@
+"""The contract between the services: every event, its subject, its payload, and the streams that keep them.
+
+An event says what happened, in the past tense, once. Its subject is its name and then the tokens that say to whom:
+`voucher-issued.<guid>`. Its body is a CloudEvents 1.0 envelope in JSON. No event ever holds a secret.
+
+This module is pure: identifiers and times are handed in, and how a body travels is `ashore.bus`'s business. The
+AsyncAPI document is generated from the Structs below (`ashore.events_asyncapi`), so their descriptions are the manual.
+"""
+
+from ashore.events.envelopes import (
+    EVENTS,
+    FACT_EVENTS,
+    MAX_EVENT_BYTES,
+    DeadLetter,
+    Envelope,
+    decode,
+    encode,
+    envelope,
+    open_event,
+)
+from ashore.events.fdo import (
+    DeviceOnboarded,
+    DeviceRedirected,
+    OnboardingFailed,
+    OnboardingStarted,
+    OwnerRegistered,
+    VoucherExtended,
+    VoucherIssued,
+    VoucherReceived,
+)
+from ashore.events.model import Event, EventError
+from ashore.events.streams import (
+    DEAD_LETTERS,
+    FACTS,
+    PRESENCE,
+    RENDEZVOUS,
+    STREAMS,
+    Stream,
+    stream_of,
+)
+
+__all__ = [
+    "DEAD_LETTERS",
+    "EVENTS",
+    "FACTS",
+    "FACT_EVENTS",
+    "MAX_EVENT_BYTES",
+    "PRESENCE",
+    "RENDEZVOUS",
+    "STREAMS",
+    "DeadLetter",
+    "DeviceOnboarded",
+    "DeviceRedirected",
+    "Envelope",
+    "Event",
+    "EventError",
+    "OnboardingFailed",
+    "OnboardingStarted",
+    "OwnerRegistered",
+    "Stream",
+    "VoucherExtended",
+    "VoucherIssued",
+    "VoucherReceived",
+    "decode",
+    "encode",
+    "envelope",
+    "open_event",
+    "stream_of",
+]

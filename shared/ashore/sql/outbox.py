@@ -1,0 +1,192 @@
+"""The outbox: an event is written in the transaction of what it tells, and reaches the bus afterwards.
+
+`append` adds the event to a unit of work, `Relay` publishes what is committed and deletes what the bus acknowledged. So
+an event is told if and only if its fact is in the database, at least once; its id is the message id on the bus, which
+drops the repetition. While the bus is away events wait here, and nothing is lost.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import NamedTuple
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Insert,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    select,
+)
+
+from ashore.bus import Bus, BusError, BusUnavailable
+from ashore.events import Event, encode, envelope
+from ashore.sql.database import Database
+from ashore.sql.errors import StorageUnavailable
+
+WINDOW = 64  # Publications on their way at once, and rows deleted together.
+POLL_SECONDS = 5.0
+BACKOFF_SECONDS = (0.1, 10.0)
+
+_log = structlog.get_logger()
+
+
+class Waiting(NamedTuple):
+    """A row of the outbox."""
+
+    seq: int
+    id: str
+    subject: str
+    body: bytes
+
+    @property
+    def about(self) -> str:
+        """Whom the event is about: events of one device stay in order, whatever their names."""
+        return self.subject.partition(".")[2]
+
+
+def outbox(metadata: MetaData, name: str = "outbox") -> Table:
+    """Declare the table; its migration creates the same columns."""
+    return Table(
+        name,
+        metadata,
+        # SQLite numbers by itself only what is called INTEGER.
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("id", String(32), nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("created_at", BigInteger, nullable=False),  # Milliseconds since 1970: how far the relay lags behind.
+    )
+
+
+def append(connection: Connection, table: Table, event: Event, *, source: str, traceparent: str | None = None) -> None:
+    """Tell the event if this unit of work is committed; raises EventError if it breaks the contract."""
+    now = datetime.now(UTC)
+    name = uuid4().hex
+    wrapped = envelope(event, source=source, id=name, time=now, traceparent=traceparent)
+    connection.execute(
+        _insert(table),
+        {"id": name, "subject": event.subject, "body": encode(wrapped), "created_at": int(now.timestamp() * 1000)},
+    )
+
+
+@lru_cache
+def _insert(table: Table) -> Insert:
+    # Inline: the row's number is not asked for, which PostgreSQL would answer with a RETURNING.
+    return table.insert().inline()
+
+
+class Relay:
+    """Publishes what is committed. Run one in each replica; only one of them works at a time, so order is kept."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        table: Table,
+        *,
+        poll: float = POLL_SECONDS,
+        backoff: tuple[float, float] = BACKOFF_SECONDS,
+    ) -> None:
+        self._database = database
+        self._bus = bus
+        self._table = table
+        self._poll = poll
+        self._backoff = backoff
+        self._woken = asyncio.Event()
+        self._failures = 0
+        columns = (table.c.seq, table.c.id, table.c.subject, table.c.body)
+        self._select = select(*columns).where(table.c.seq > bindparam("after")).order_by(table.c.seq).limit(WINDOW)
+        self._delete = table.delete().where(table.c.seq.in_(bindparam("done", expanding=True)))
+
+    def wake(self) -> None:
+        """Look into the outbox now; called by itself after each commit of this process."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled, whether or not the bus and the database are there."""
+        with self._database.listening(self.wake):
+            while True:
+                self._woken.clear()
+                try:
+                    alone = await self._sweep()
+                except (BusError, StorageUnavailable) as error:
+                    await self._wait_for_better(error)
+                    continue
+                self._recover()
+                # Another replica is at work. What it may just have missed is looked for once it has finished.
+                await self._rest(self._poll if alone else self._backoff[0])
+
+    async def _sweep(self) -> bool:
+        """Publish all that waits, oldest first; False if another replica is doing it."""
+        async with self._database.alone(self._table.name) as chosen:
+            if not chosen:
+                return False
+            after = 0
+            refused: dict[str, BusError] = {}
+            while rows := await self._database.read(partial(self._next, after)):
+                await self._publish([row for row in rows if row.about not in refused], refused)
+                after = rows[-1].seq
+            if refused:
+                raise next(iter(refused.values()))
+            return True
+
+    def _next(self, after: int, connection: Connection) -> list[Waiting]:
+        return [Waiting(*row) for row in connection.execute(self._select, {"after": after})]
+
+    async def _publish(self, rows: Sequence[Waiting], refused: dict[str, BusError]) -> None:
+        """Publish rows, those of different devices at once; delete what the bus took, whatever became of the others."""
+        chains: dict[str, list[Waiting]] = {}
+        for row in rows:
+            chains.setdefault(row.about, []).append(row)
+        taken: list[int] = []
+        ends = await asyncio.gather(*(self._publish_in_order(chain, taken) for chain in chains.values()))
+        if taken:
+            await self._database.write(partial(self._remove, taken))
+        failed = {about: error for about, error in zip(chains, ends, strict=True) if error is not None}
+        for error in failed.values():
+            if isinstance(error, BusUnavailable):
+                raise error
+        refused.update(failed)
+
+    async def _publish_in_order(self, chain: Sequence[Waiting], taken: list[int]) -> BusError | None:
+        for row in chain:
+            try:
+                await self._bus.publish(row.subject, row.body, id=row.id)
+            except BusError as error:
+                return error
+            taken.append(row.seq)
+        return None
+
+    def _remove(self, taken: list[int], connection: Connection) -> None:
+        connection.execute(self._delete, {"done": taken})
+
+    async def _wait_for_better(self, error: Exception) -> None:
+        if not self._failures:
+            _log.warning("events wait in the outbox", outbox=self._table.name, reason=str(error))
+        first, longest = self._backoff
+        delay = min(longest, first * 2 ** min(self._failures, 16))
+        self._failures += 1
+        # Not cut short by commits: under load they would turn the waiting into a storm.
+        await asyncio.sleep(delay)
+
+    def _recover(self) -> None:
+        if self._failures:
+            self._failures = 0
+            _log.info("events leave the outbox again", outbox=self._table.name)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,147 @@
+"""Logs, metrics and trace context: what an operator sees of a running service.
+
+Logs are structlog's, one line per thing, JSON unless a person watches; lines of the standard library's loggers take
+the same way out. Metrics live in a registry of their own, so that tests and several services in one process do not
+share numbers. Of tracing there is only the W3C `traceparent`, handed on from request to event; the OpenTelemetry SDK
+is not needed for that.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Final, Literal, TextIO
+
+import msgspec
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+"""Histogram bounds: a P-256 step takes 0.1 ms, a P-384 step 1 ms, a commit on a slow disk 10 ms and more."""
+
+_PROTOCOLS: Final = {1: "di", 2: "to0", 3: "to1", 6: "to2", 7: "to2"}
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_QUIET: Final = ("asyncio", "nats", "uvicorn", "uvicorn.error", "alembic", "sqlalchemy")
+
+
+def configure(level: str = "info", style: Literal["auto", "json", "console"] = "auto") -> None:
+    """Send structlog's and the standard library's lines to standard output in one form."""
+    out = sys.stdout
+    console = style == "console" or (style == "auto" and out.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    renderer = _console(out) if console else structlog.processors.JSONRenderer(serializer=_json_text)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if not console:
+        # ConsoleRenderer draws tracebacks itself; JSON needs them as text.
+        shared.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library(shared, renderer, threshold)
+
+
+def _console(out: TextIO) -> structlog.typing.Processor:
+    # Without the formatter named here structlog would draw tracebacks with rich wherever rich is installed.
+    return structlog.dev.ConsoleRenderer(
+        colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+
+def _json_text(value: object, **_options: object) -> str:
+    return msgspec.json.encode(value, enc_hook=repr).decode()
+
+
+def _route_standard_library(
+    shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor, threshold: int
+) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    for name in _QUIET:
+        # These speak at info of every connection and at warning of every malformed request; ours say what matters.
+        logging.getLogger(name).setLevel(max(threshold, logging.ERROR))
+
+
+class Metrics:
+    """The numbers that all services share; a service may add its own to `registry`."""
+
+    def __init__(self) -> None:
+        # A second series per counter, of when it was made, tells nobody anything.
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self.messages = Counter(
+            "ashore_fdo_messages",
+            "FDO messages received, by the number of the message and whether an error was answered",
+            ["protocol", "message", "result"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "ashore_fdo_message_seconds",
+            "Time from a whole FDO message to its answer",
+            ["protocol"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "ashore_http_refused", "FDO requests refused before their message was read", ["why"], registry=self.registry
+        )
+        self.sessions = Gauge("ashore_sessions", "FDO sessions in this process's memory", registry=self.registry)
+        self.outbox = Gauge("ashore_outbox_depth", "Events stored and not yet on the bus", registry=self.registry)
+        self.restarts = Counter(
+            "ashore_task_restarts", "Background tasks started again after a crash", ["task"], registry=self.registry
+        )
+        ProcessCollector(registry=self.registry)
+        self._observers: dict[tuple[int, bool], Callable[[float], None]] = {}
+
+    def observe(self, number: int, *, failed: bool, seconds: float) -> None:
+        """Count one FDO message and the time it took."""
+        observer = self._observers.get((number, failed))
+        if observer is None:
+            # Looking up labelled children costs more than counting; a message number has two.
+            observer = self._observers[number, failed] = self._observer(number, failed=failed)
+        observer(seconds)
+
+    def _observer(self, number: int, *, failed: bool) -> Callable[[float], None]:
+        protocol = _PROTOCOLS.get(number // 10, "other")
+        count = self.messages.labels(protocol, str(number), "error" if failed else "ok").inc
+        time = self.seconds.labels(protocol).observe
+
+        def observe(seconds: float) -> None:
+            count()
+            time(seconds)
+
+        return observe
+
+    def render(self) -> bytes:
+        """The Prometheus text of everything in the registry."""
+        return generate_latest(self.registry)
+
+
+def parse_traceparent(value: str | None) -> str | None:
+    """The W3C trace context if it is one, else None (Trace Context, section 3.2: a bad one is ignored)."""
+    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+
+
+def child_traceparent(parent: str | None = None, random: Callable[[int], bytes] = os.urandom) -> str:
+    """A new span in the parent's trace; a new, sampled trace where there is no parent."""
+    trace, flags = (parent[3:35], parent[-2:]) if parent is not None else (random(16).hex(), "01")
+    return f"00-{trace}-{random(8).hex()}-{flags}"

@@ -1,0 +1,95 @@
+"""A real server on a free port of loopback, and raw sockets to speak to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
+
+import msgspec
+from starlette.types import ASGIApp
+
+from ashore.http.server import READ_SECONDS, bind, server
+
+
+class Answer(NamedTuple):
+    """A response, its header block as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    head: bytes
+
+    def json(self):
+        return msgspec.json.decode(self.body)
+
+
+class Connection:
+    """One TCP connection to the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self, *, head_only: bool = False) -> Answer:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = 0 if head_only else int(headers["content-length"])
+        return Answer(int(first.split()[1]), headers, await self.reader.readexactly(length), head)
+
+    async def ask(self, data: bytes) -> Answer:
+        self.send(data)
+        return await self.answer()
+
+    async def is_closed(self) -> bool:
+        """Wait for the server to hang up, some seconds at most."""
+        with suppress(ConnectionResetError, TimeoutError):
+            async with asyncio.timeout(5):
+                return await self.reader.read() == b""
+        return self.reader.exception() is not None
+
+
+class Running:
+    """The server, from outside."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Connection(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def ask(self, data: bytes) -> Answer:
+        async with self.connection() as connection:
+            return await connection.ask(data)
+
+
+@asynccontextmanager
+async def running(app: ASGIApp, *, read_seconds: float = READ_SECONDS) -> AsyncIterator[Running]:
+    started = asyncio.Event()
+    listener = bind("127.0.0.1", 0)
+    http = server(app, drain_seconds=1, started=started.set, read_seconds=read_seconds)
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
+    await started.wait()
+    try:
+        yield Running(listener.getsockname()[1])
+    finally:
+        http.should_exit = http.force_exit = True
+        await serving
+
+
+def request(method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
