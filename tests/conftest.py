@@ -1,24 +1,30 @@
 """What several test modules share: a real NATS server, started once, and the bus on it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from ashore.bus import Redelivery
-from ashore.bus.nats import NatsBus, connect
+from ashore.bus import Bus
+from ashore.bus.memory import MemoryBus
+from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
-from ashore.events import STREAMS
+from tests.bus_kit import QUICK, Setup, forget_streams, join, joined
 
-QUICK = Redelivery(delays=(0.05, 0.1), max_deliver=3, later_seconds=0.05, concurrency=4)
-"""Redelivery as in production, only sooner."""
 
-ServerFactory = Callable[..., EmbeddedServer]
+class ServerFactory(Protocol):
+    """Makes servers for one test alone; they are not started yet."""
+
+    def __call__(
+        self, data_dir: Path = ..., *, binary: Path | None = None, mqtt_port: int | None = None
+    ) -> EmbeddedServer: ...
 
 
 @pytest.fixture
 def make_nats_server(tmp_path: Path) -> Iterator[ServerFactory]:
-    """Make servers for one test alone, on free ports of loopback; they are stopped after it."""
+    """Make servers on free ports of loopback; they are stopped after the test."""
     made: list[EmbeddedServer] = []
 
     def make(
@@ -52,13 +58,25 @@ async def nats_bus(nats_server: EmbeddedServer) -> AsyncIterator[NatsBus]:
     await bus.close()
 
 
-async def join(server: EmbeddedServer, user: str) -> NatsBus:
-    """Join the server's bus as this user."""
-    return await connect(server.url, name=user, seed_file=str(server.seed_file(user)), redelivery=QUICK)
+@pytest.fixture(params=["memory", "nats"])
+async def bus_setup(request: pytest.FixtureRequest, nats_server: EmbeddedServer) -> AsyncIterator[Setup]:
+    """Make an empty bus of either kind."""
+    if request.param == "memory":
+        now = [1_000_000_000.0]
+
+        async def elapse(seconds: float) -> None:
+            now[0] += seconds
+
+        memory = MemoryBus(clock=lambda: now[0], redelivery=QUICK)
+        yield Setup(memory, memory, elapse)
+        return
+    async with joined(nats_server, "admin", "admin") as [bus, other]:
+        await forget_streams(bus)
+        await bus.declare()
+        yield Setup(bus, other, lambda seconds: asyncio.sleep(seconds + 0.25))
 
 
-async def forget_streams(bus: NatsBus) -> None:
-    """Delete every stream."""
-    connection = await bus._link.connection()
-    for stream in STREAMS:
-        await connection.request(f"$JS.API.STREAM.DELETE.{stream.name}", b"", seconds=5)
+@pytest.fixture
+def bus(bus_setup: Setup) -> Bus:
+    """Make an empty bus of either kind, for tests that need one participant and no time."""
+    return bus_setup.bus

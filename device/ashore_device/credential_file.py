@@ -76,7 +76,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             reason = str(error)
         raise CredentialFileError(
-            f"the private key of device {self.serial} cannot be used: {reason}; remove its folder and initialise it anew"
+            f"the private key of device {self.serial} cannot be used: {reason}; "
+            "remove its folder and initialise it anew"
         )
 
     def signer(self) -> cose.KeySigner:

@@ -1,4 +1,4 @@
-"""The facts that a device tells its owner about itself: devmod, as far as this machine knows (FDO 1.1, section 3.8.3.2).
+"""What a device tells its owner about itself: devmod, as far as this machine knows (FDO 1.1, section 3.8.3.2).
 
 The list of modules is not among them: the conversation adds it.
 """

@@ -17,7 +17,7 @@ from ashore.fdo.ciphers import SessionKeys
 from ashore.fdo.errors import FdoError, InvalidMessageError, PeerError
 from ashore.fdo.messages import START, ErrorMessage, Message, admit, is_encrypted
 from ashore_device.errors import TransportError
-from ashore_device.progress import Progress, Report
+from ashore_device.progress import Kind, Progress, Report
 from ashore_device.transport import Reply, Transport
 
 Answer = TypeVar("Answer", bound=Message)
@@ -73,7 +73,7 @@ class Dialogue:
         admit(message.number, answer, encrypted=is_encrypted(reply.body))
         return answer.decode(keys.decrypt(reply.body) if keys is not None and answer.encrypted else reply.body)
 
-    def tell(self, kind: str, text: str, **fields: object) -> None:
+    def tell(self, kind: Kind, text: str, **fields: object) -> None:
         """Report progress."""
         self._report(msgspec.structs.replace(self._about, kind=kind, text=text, url=self.url, **fields))
 

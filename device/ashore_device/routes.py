@@ -55,21 +55,23 @@ def owner_urls(addresses: list[To2Address]) -> list[str]:
 
 def last_delay(record: Record) -> float | None:
     """Seconds that the last directive asks for before the search begins anew, None where it says nothing."""
-    directives = [directive for directive in _read(record.candidates[-1]) if not directive.owner_only]
+    directives = _read(record.candidates[-1])
     return directives[-1].delay_seconds if directives else None
 
 
 def _directives(candidate: Candidate, *, patient: bool) -> Iterator[Route]:
-    for directive in _read(candidate):
+    directives = _read(candidate)
+    for directive in directives:
         urls = directive.urls()
         for url in urls:
-            last = url == urls[-1]
-            delay = float(directive.delay_seconds or 0) if patient and last else 0.0
+            paced = patient and url == urls[-1] and directive is not directives[-1]
+            delay = float(directive.delay_seconds or 0) if paced else 0.0
             yield Route(candidate, url, bypass=directive.rv_bypass, delay=delay)
 
 
 def _read(candidate: Candidate) -> list[rvinfo.Directive]:
-    return rvinfo.decode(candidate.credential.rv_info)
+    """What a device may use; directives for owners alone are not its business."""
+    return [each for each in rvinfo.decode(candidate.credential.rv_info) if not each.owner_only]
 
 
 def _ip(packed: bytes | None) -> list[str]:

@@ -86,7 +86,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # A second series per counter, of when it was made, tells nobody anything.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
         self.registry = CollectorRegistry()
         self.messages = Counter(
             "ashore_fdo_messages",

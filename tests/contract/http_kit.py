@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.types import ASGIApp
 
+from ashore import cbor
+from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.http.server import READ_SECONDS, bind, server
 
 
@@ -19,7 +21,7 @@ class Answer(NamedTuple):
     body: bytes
     head: bytes
 
-    def json(self):
+    def json(self) -> Any:
         return msgspec.json.decode(self.body)
 
 
@@ -93,3 +95,27 @@ def request(method: str, path: str, body: bytes | None = None, **headers: str) -
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
+
+
+GREETING = request("POST", "/fdo/101/msg/60", b"\x80", Content_Type="application/cbor")
+
+
+class Echo:
+    """Answers each message with what it held, and remembers it."""
+
+    def __init__(self, token: str | None = None) -> None:
+        self.seen: list[FdoRequest] = []
+        self.token = token
+
+    async def __call__(self, message: FdoRequest) -> FdoReply:
+        self.seen.append(message)
+        return FdoReply((message.number + 1) % 256, message.body, self.token)
+
+
+def error(answer: Answer) -> list[object]:
+    """The content of a message 255."""
+    assert answer.headers["message-type"] == "255"
+    assert answer.headers["content-type"] == "application/cbor"
+    content = cbor.loads(answer.body)
+    assert isinstance(content, list)
+    return content

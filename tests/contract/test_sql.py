@@ -75,6 +75,13 @@ async def test_a_key_taken_twice_reaches_its_caller_as_an_integrity_error(databa
         await database.write(voucher(1))
 
 
+async def test_errors_do_not_show_what_was_to_be_written(database: Database) -> None:
+    await database.write(voucher(1))
+    with pytest.raises(sa.exc.IntegrityError) as raised:
+        await database.write(voucher(1))
+    assert "serial-1" not in str(raised.value)
+
+
 async def test_units_that_fail_do_not_harm_the_units_beside_them(database: Database) -> None:
     await database.write(voucher(7))
     outcomes = await asyncio.gather(

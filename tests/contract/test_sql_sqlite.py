@@ -158,6 +158,15 @@ async def test_a_lock_held_by_another_program_is_told(database: SqliteDatabase, 
     assert await database.read(guids) == [guid(2)]
 
 
+async def test_a_long_query_holds_nobody_up(database: SqliteDatabase) -> None:
+    release = threading.Event()
+    long = asyncio.create_task(database.read(lambda _: release.wait(10)))
+    await asyncio.sleep(0.02)
+    assert await database.read(guids) == []
+    release.set()
+    assert await long
+
+
 async def test_a_file_removed_under_the_service_is_noticed(database: SqliteDatabase, tmp_path: Path) -> None:
     (tmp_path / "data" / "test.db").unlink()
     with pytest.raises(StorageUnavailable, match="is gone"):

@@ -24,17 +24,17 @@ def problems(environ: dict[str, str]) -> list[str]:
     return caught.value.problems
 
 
-def test_an_empty_environment_gives_the_defaults():
+def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Harbour.load({})
     assert (settings.port, settings.berths, settings.auth, settings.data_dir) == (8042, 3, "on", Path(".ashore"))
 
 
-def test_the_database_is_a_file_named_after_the_service_by_default():
+def test_the_database_is_a_file_named_after_the_service_by_default() -> None:
     assert Harbour.load({"ASHORE_DATA_DIR": "/var/lib/ashore"}).database_url == "sqlite:////var/lib/ashore/harbour.db"
     assert Harbour.load({"ASHORE_DATABASE_URL": "postgresql://h/d"}).database_url == "postgresql://h/d"
 
 
-def test_variables_are_converted_to_the_types_of_their_fields():
+def test_variables_are_converted_to_the_types_of_their_fields() -> None:
     settings = Harbour.load(
         {
             "ASHORE_BERTHS": "12",
@@ -49,18 +49,18 @@ def test_variables_are_converted_to_the_types_of_their_fields():
     assert (settings.tls_key, settings.trusted_proxies) == (Path("/k"), ["10.0.0.0/8", "::1"])
 
 
-def test_an_empty_variable_counts_as_unset():
+def test_an_empty_variable_counts_as_unset() -> None:
     assert Harbour.load({"ASHORE_PORT": "", "ASHORE_PORT_FILE": ""}).port == 8042
 
 
-def test_a_file_can_hold_the_value_and_is_stripped(tmp_path):
+def test_a_file_can_hold_the_value_and_is_stripped(tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.write_text("  SUAMQ\n")
     settings = Harbour.load({"ASHORE_NATS_SEED_FILE": str(seed)})
     assert settings.nats_seed == Secret("SUAMQ")
 
 
-def test_everything_that_is_wrong_is_told_at_once_in_words():
+def test_everything_that_is_wrong_is_told_at_once_in_words() -> None:
     told = problems(
         {
             "ASHORE_PORT": "abc",
@@ -79,13 +79,13 @@ def test_everything_that_is_wrong_is_told_at_once_in_words():
     ]
 
 
-def test_a_value_and_its_file_together_are_refused(tmp_path):
+def test_a_value_and_its_file_together_are_refused(tmp_path: Path) -> None:
     assert problems({"ASHORE_PORT": "1", "ASHORE_PORT_FILE": str(tmp_path)}) == [
         "ASHORE_PORT and ASHORE_PORT_FILE are both set: keep one"
     ]
 
 
-def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
+def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert problems({"ASHORE_ADMIN_TOKEN_FILE": str(missing)}) == [
         f"ASHORE_ADMIN_TOKEN_FILE is '{missing}': the file cannot be read (No such file or directory)"
@@ -93,25 +93,25 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path):
 
 
 @pytest.mark.parametrize("variable", ["ASHORE_TLS_KEY", "ASHORE_TLS_CERTIFICATE"])
-def test_a_certificate_without_its_key_is_refused(variable):
+def test_a_certificate_without_its_key_is_refused(variable: str) -> None:
     assert "belong together" in problems({variable: "/x"})[0]
 
 
-def test_a_proxy_that_is_no_network_is_refused():
+def test_a_proxy_that_is_no_network_is_refused() -> None:
     assert problems({"ASHORE_TRUSTED_PROXIES": "10.0.0.1,proxy"}) == [
         "ASHORE_TRUSTED_PROXIES has 'proxy': expected an address or a network such as 10.0.0.0/8"
     ]
 
 
-def test_a_replica_name_that_no_subject_can_carry_is_refused():
+def test_a_replica_name_that_no_subject_can_carry_is_refused() -> None:
     assert "ASHORE_REPLICA is 'a.b'" in problems({"ASHORE_REPLICA": "a.b"})[0]
 
 
-def test_each_process_gets_its_own_replica_name():
+def test_each_process_gets_its_own_replica_name() -> None:
     assert Harbour.load({}).replica != Harbour.load({}).replica
 
 
-def test_an_unknown_variable_is_warned_of_with_the_nearest_name():
+def test_an_unknown_variable_is_warned_of_with_the_nearest_name() -> None:
     environ = {"ASHORE_PROT": "1", "ASHORE_PORT": "1", "ASHORE_PORT_FILE": "", "ASHORE_ZZZZZZ": "", "HOME": "/"}
     assert Harbour.warnings(environ) == [
         "ASHORE_PROT is not a setting of this service; did you mean ASHORE_PORT?",
@@ -119,14 +119,14 @@ def test_an_unknown_variable_is_warned_of_with_the_nearest_name():
     ]
 
 
-def test_a_secret_does_not_show_itself():
+def test_a_secret_does_not_show_itself() -> None:
     settings = Harbour.load({"ASHORE_ADMIN_TOKEN": "hunter2", "ASHORE_NATS_SEED": "SUA"})
     assert "hunter2" not in f"{settings} {settings.admin_token!r} {settings.admin_token}"
     assert settings.admin_token is not None
     assert settings.admin_token.reveal() == "hunter2"
 
 
-def test_every_setting_is_described():
+def test_every_setting_is_described() -> None:
     described = {row.variable: row for row in Harbour.describe()}
     assert described["ASHORE_PORT"] == ("ASHORE_PORT", "a whole number from 0 to 65535", "8042", "Port to listen on.")
     assert described["ASHORE_NATS_SEED"].type == "a secret"

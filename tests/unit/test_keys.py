@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,25 +14,25 @@ from cryptography.x509.oid import NameOID
 
 from ashore import cose
 from ashore.certificates import CertificateError
-from ashore.keys import KINDS, FileKeyStore, KeysError
+from ashore.keys import KINDS, FileKeyStore, KeyKind, KeysError
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 WIDTHS = {"p256": 64, "p384": 96, "rsa2048": 256, "rsa3072": 384}
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> FileKeyStore:
     return FileKeyStore(tmp_path / "keys", lambda: NOW)
 
 
-def request_for(key, subject="the device's own idea", algorithm=None):
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    signed = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, algorithm or hashes.SHA256())
+def request_for(key: cose.PrivateKey) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the device's own idea")])
+    signed = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return signed.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_key_is_made_once_and_signs_in_the_form_of_cose(tmp_path, kind):
+def test_a_key_is_made_once_and_signs_in_the_form_of_cose(tmp_path: Path, kind: KeyKind) -> None:
     first = FileKeyStore(tmp_path).signer("owner", kind)
     again = FileKeyStore(tmp_path).signer("owner", kind)
     assert first.public_key == again.public_key
@@ -40,16 +41,16 @@ def test_a_key_is_made_once_and_signs_in_the_form_of_cose(tmp_path, kind):
     cose.sign1(first, b"data").verify(again.public_key)
 
 
-def test_the_same_object_is_given_each_time(store):
+def test_the_same_object_is_given_each_time(store: FileKeyStore) -> None:
     assert store.signer("owner", "p256") is store.signer("owner", "p256")
 
 
-def test_roles_have_keys_of_their_own(store):
+def test_roles_have_keys_of_their_own(store: FileKeyStore) -> None:
     assert store.signer("owner", "p256").public_key != store.signer("manufacturer", "p256").public_key
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_certificate_beside_a_key_is_of_that_key_and_signed_by_it(store, kind):
+def test_the_certificate_beside_a_key_is_of_that_key_and_signed_by_it(store: FileKeyStore, kind: KeyKind) -> None:
     signer = store.signer("owner", kind)
     certificate = x509.load_der_x509_certificate(signer.chain[0])
     certificate.verify_directly_issued_by(certificate)
@@ -59,7 +60,7 @@ def test_the_certificate_beside_a_key_is_of_that_key_and_signed_by_it(store, kin
         certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
 
 
-def test_an_rsa_key_undoes_oaep_and_an_ec_key_cannot(store):
+def test_an_rsa_key_undoes_oaep_and_an_ec_key_cannot(store: FileKeyStore) -> None:
     signer = store.signer("owner", "rsa2048")
     assert isinstance(signer.public_key, rsa.RSAPublicKey)
     assert signer.decrypt(signer.public_key.encrypt(b"secret", cose.oaep())) == b"secret"
@@ -67,14 +68,14 @@ def test_an_rsa_key_undoes_oaep_and_an_ec_key_cannot(store):
         store.signer("owner", "p256").decrypt(b"secret")
 
 
-def test_files_and_folders_are_private(tmp_path):
+def test_files_and_folders_are_private(tmp_path: Path) -> None:
     FileKeyStore(tmp_path / "data" / "keys").signer("owner", "p256")
     modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]}
     assert modes == {"data": 0o700, "keys": 0o700, "owner-p256.pem": 0o600, "owner-p256.crt": 0o600}
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     FileKeyStore(tmp_path).signer("owner", "p256")
     path = tmp_path / "owner-p256.pem"
     path.chmod(mode)
@@ -82,7 +83,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
         FileKeyStore(tmp_path).signer("owner", "p256")
 
 
-def test_a_folder_that_others_can_write_is_refused(tmp_path):
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     folder.mkdir()
     folder.chmod(0o777)
@@ -91,7 +92,7 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
-def test_a_file_that_is_no_key_is_refused(tmp_path, content):
+def test_a_file_that_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "owner-p256.pem"
     path.write_bytes(content)
     path.chmod(0o600)
@@ -99,14 +100,14 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, content):
         FileKeyStore(tmp_path).signer("owner", "p256")
 
 
-def test_a_key_of_another_kind_than_its_name_says_is_refused(tmp_path):
+def test_a_key_of_another_kind_than_its_name_says_is_refused(tmp_path: Path) -> None:
     FileKeyStore(tmp_path).signer("owner", "p256")
     (tmp_path / "owner-p256.pem").rename(tmp_path / "owner-p384.pem")
     with pytest.raises(KeysError, match="does not hold a p384 key"):
         FileKeyStore(tmp_path).signer("owner", "p384")
 
 
-def test_a_certificate_of_another_key_is_refused(tmp_path):
+def test_a_certificate_of_another_key_is_refused(tmp_path: Path) -> None:
     store = FileKeyStore(tmp_path)
     store.signer("owner", "p256")
     store.signer("manufacturer", "p256")
@@ -115,19 +116,19 @@ def test_a_certificate_of_another_key_is_refused(tmp_path):
         FileKeyStore(tmp_path).signer("owner", "p256")
 
 
-def test_a_missing_certificate_is_made_again_for_the_same_key(tmp_path):
+def test_a_missing_certificate_is_made_again_for_the_same_key(tmp_path: Path) -> None:
     before = FileKeyStore(tmp_path).signer("owner", "p256")
     (tmp_path / "owner-p256.crt").unlink()
     assert FileKeyStore(tmp_path).signer("owner", "p256").public_key == before.public_key
 
 
 @pytest.mark.parametrize("role", ["../owner", "", "Owner", "a/b"])
-def test_a_role_that_is_no_plain_word_is_refused(store, role):
+def test_a_role_that_is_no_plain_word_is_refused(store: FileKeyStore, role: str) -> None:
     with pytest.raises(ValueError, match="cannot be part of a file name"):
         store.signer(role, "p256")
 
 
-def test_processes_that_start_at_once_end_with_the_same_keys(tmp_path):
+def test_processes_that_start_at_once_end_with_the_same_keys(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib, hashlib; from ashore.keys import FileKeyStore\n"
         "store = FileKeyStore(pathlib.Path(sys.argv[1]))\n"
@@ -147,7 +148,7 @@ def test_processes_that_start_at_once_end_with_the_same_keys(tmp_path):
     assert not [path for path in (tmp_path / "keys").iterdir() if path.name.startswith(".")]
 
 
-def test_the_session_key_is_made_once_or_taken_from_the_settings(tmp_path):
+def test_the_session_key_is_made_once_or_taken_from_the_settings(tmp_path: Path) -> None:
     assert FileKeyStore(tmp_path).session_key() == FileKeyStore(tmp_path).session_key()
     assert FileKeyStore(tmp_path).session_key("ab" * 32) == b"\xab" * 32
     with pytest.raises(KeysError, match="64 hex digits"):
@@ -156,7 +157,9 @@ def test_the_session_key_is_made_once_or_taken_from_the_settings(tmp_path):
 
 @pytest.mark.parametrize("authority", ["p256", "p384"])
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()])
-def test_a_device_certificate_comes_with_the_authority_that_signed_it(store, authority, curve):
+def test_a_device_certificate_comes_with_the_authority_that_signed_it(
+    store: FileKeyStore, authority: KeyKind, curve: ec.EllipticCurve
+) -> None:
     key = ec.generate_private_key(curve)
     device, ca = map(
         x509.load_der_x509_certificate,
@@ -167,14 +170,14 @@ def test_a_device_certificate_comes_with_the_authority_that_signed_it(store, aut
     assert device.subject.rfc4514_string() == "CN=camera 7"
 
 
-def test_an_authority_may_sign_devices_and_no_further_authorities(store):
+def test_an_authority_may_sign_devices_and_no_further_authorities(store: FileKeyStore) -> None:
     certificate = x509.load_der_x509_certificate(store.device_authority("p256").certificate)
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca, constraints.value.path_length) == (True, True, 0)
     assert certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
 
 
-def test_a_device_certificate_lasts_for_thirty_years_and_restricts_no_use(store):
+def test_a_device_certificate_lasts_for_thirty_years_and_restricts_no_use(store: FileKeyStore) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     issued = store.device_authority("p256").issue(key.public_key(), subject="camera 7", now=NOW)
     device = x509.load_der_x509_certificate(issued[0])
@@ -186,7 +189,7 @@ def test_a_device_certificate_lasts_for_thirty_years_and_restricts_no_use(store)
 
 
 @pytest.mark.parametrize(("given", "shown"), [("x" * 100, "x" * 64), ("", "device"), ("a\x00b\n", "a?b?")])
-def test_any_text_can_be_the_name_of_a_device(store, given, shown):
+def test_any_text_can_be_the_name_of_a_device(store: FileKeyStore, given: str, shown: str) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     device = x509.load_der_x509_certificate(
         store.device_authority("p256").issue(key.public_key(), subject=given, now=NOW)[0]
@@ -194,7 +197,7 @@ def test_any_text_can_be_the_name_of_a_device(store, given, shown):
     assert device.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == shown
 
 
-def test_a_request_that_its_own_key_did_not_sign_is_refused(store):
+def test_a_request_that_its_own_key_did_not_sign_is_refused(store: FileKeyStore) -> None:
     request = bytearray(request_for(ec.generate_private_key(ec.SECP256R1())))
     request[-1] ^= 1
     with pytest.raises(CertificateError):
@@ -202,7 +205,7 @@ def test_a_request_that_its_own_key_did_not_sign_is_refused(store):
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x30\x00", os.urandom(100), bytes(5000)])
-def test_a_request_that_is_none_is_refused(store, junk):
+def test_a_request_that_is_none_is_refused(store: FileKeyStore, junk: bytes) -> None:
     with pytest.raises(CertificateError, match="cannot be read"):
         store.device_authority("p256").issue(junk, subject="x", now=NOW)
 
@@ -210,17 +213,19 @@ def test_a_request_that_is_none_is_refused(store, junk):
 @pytest.mark.parametrize(
     "make", [lambda: ec.generate_private_key(ec.SECP521R1()), lambda: rsa.generate_private_key(65537, 1024)]
 )
-def test_a_request_for_a_key_that_fdo_does_not_know_is_refused(store, make):
+def test_a_request_for_a_key_that_fdo_does_not_know_is_refused(
+    store: FileKeyStore, make: Callable[[], cose.PrivateKey]
+) -> None:
     with pytest.raises(CertificateError, match="cannot be used"):
         store.device_authority("p256").issue(request_for(make()), subject="x", now=NOW)
 
 
-def test_an_rsa_device_key_is_served_too(store):
+def test_an_rsa_device_key_is_served_too(store: FileKeyStore) -> None:
     key = rsa.generate_private_key(65537, 2048)
     assert len(store.device_authority("p256").issue(request_for(key), subject="x", now=NOW)) == 2
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_remedy(tmp_path):
+def test_a_folder_that_cannot_be_made_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeysError, match="set ASHORE_DATA_DIR"):
         FileKeyStore(Path(tmp_path / "file" / "keys")).signer("owner", "p256")

@@ -20,18 +20,18 @@ class Clock:
 
 
 @given(payload=st.binary(max_size=400), purpose=st.text(max_size=20))
-def test_what_is_sealed_can_be_opened(payload, purpose):
+def test_what_is_sealed_can_be_opened(payload: bytes, purpose: str) -> None:
     sealer = Sealer(KEY)
     assert sealer.open(purpose, sealer.seal(purpose, payload, expires_at=LATER), now=NOW) == payload
 
 
-def test_a_token_is_short_and_safe_in_a_header():
+def test_a_token_is_short_and_safe_in_a_header() -> None:
     token = Sealer(KEY).seal("to2", bytes(120), expires_at=LATER)
     assert len(token) == (1 + 12 + 5 + 120 + 16) * 4 // 3 + 1
     assert token.replace("-", "").replace("_", "").isalnum()
 
 
-def test_two_tokens_of_the_same_state_differ():
+def test_two_tokens_of_the_same_state_differ() -> None:
     sealer = Sealer(KEY)
     first, second = (sealer.seal("to2", b"x", expires_at=LATER) for _ in range(2))
     assert first != second
@@ -39,7 +39,7 @@ def test_two_tokens_of_the_same_state_differ():
 
 
 @given(position=st.integers(min_value=0), letter=st.sampled_from("ABCxyz019-_=+/ \n\u00e9"))
-def test_a_token_with_one_letter_changed_is_refused(position, letter):
+def test_a_token_with_one_letter_changed_is_refused(position: int, letter: str) -> None:
     sealer = Sealer(KEY)
     token = sealer.seal("to2", b"the state of a session", expires_at=LATER)
     place = position % len(token)
@@ -50,20 +50,20 @@ def test_a_token_with_one_letter_changed_is_refused(position, letter):
 
 
 @given(text=st.text(max_size=200))
-def test_any_other_text_is_refused(text):
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(TokenInvalid):
         Sealer(KEY).open("to2", text, now=NOW)
 
 
 @given(cut=st.integers(min_value=1, max_value=60))
-def test_a_truncated_token_is_refused(cut):
+def test_a_truncated_token_is_refused(cut: int) -> None:
     sealer = Sealer(KEY)
     token = sealer.seal("to2", b"x" * 20, expires_at=LATER)
     with pytest.raises(TokenInvalid):
         sealer.open("to2", token[:-cut], now=NOW)
 
 
-def test_a_second_spelling_of_a_token_is_refused():
+def test_a_second_spelling_of_a_token_is_refused() -> None:
     sealer = Sealer(KEY)
     token = next(t for t in iter(lambda: sealer.seal("to2", b"x", expires_at=LATER), None) if t[-1] == "A")
     assert base64.urlsafe_b64decode(token[:-1] + "B" + "==") == base64.urlsafe_b64decode(token + "==")
@@ -71,23 +71,23 @@ def test_a_second_spelling_of_a_token_is_refused():
         sealer.open("to2", token[:-1] + "B", now=NOW)
 
 
-def test_a_token_for_another_purpose_is_refused():
+def test_a_token_for_another_purpose_is_refused() -> None:
     sealer = Sealer(KEY)
     with pytest.raises(TokenInvalid):
         sealer.open("to1", sealer.seal("to2", b"x", expires_at=LATER), now=NOW)
 
 
-def test_a_token_of_another_key_is_refused():
+def test_a_token_of_another_key_is_refused() -> None:
     with pytest.raises(TokenInvalid):
         Sealer(bytes(32)).open("to2", Sealer(KEY).seal("to2", b"x", expires_at=LATER), now=NOW)
 
 
-def test_an_enormous_token_is_refused():
+def test_an_enormous_token_is_refused() -> None:
     with pytest.raises(TokenInvalid):
         Sealer(KEY).open("to2", "A" * 100_000, now=NOW)
 
 
-def test_a_token_is_good_until_its_expiry():
+def test_a_token_is_good_until_its_expiry() -> None:
     sealer = Sealer(KEY)
     token = sealer.seal("to2", b"x", expires_at=LATER)
     assert sealer.open("to2", token, now=LATER - 1) == b"x"
@@ -95,12 +95,12 @@ def test_a_token_is_good_until_its_expiry():
         sealer.open("to2", token, now=LATER)
 
 
-def test_a_key_of_the_wrong_size_is_refused():
+def test_a_key_of_the_wrong_size_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Sealer(bytes(16))
 
 
-def test_a_session_lives_for_its_lifetime():
+def test_a_session_lives_for_its_lifetime() -> None:
     clock = Clock()
     table: SessionTable[str] = SessionTable(10, 60, clock)
     table.put("a", "state")
@@ -110,7 +110,7 @@ def test_a_session_lives_for_its_lifetime():
     assert table.get("a") is None
 
 
-def test_a_session_that_moves_on_lives_longer():
+def test_a_session_that_moves_on_lives_longer() -> None:
     clock = Clock()
     table: SessionTable[str] = SessionTable(10, 60, clock)
     table.put("a", "first")
@@ -120,7 +120,7 @@ def test_a_session_that_moves_on_lives_longer():
     assert table.get("a") == "second"
 
 
-def test_expired_sessions_are_dropped_and_told():
+def test_expired_sessions_are_dropped_and_told() -> None:
     clock, told = Clock(), []
     table: SessionTable[str] = SessionTable(10, 60, clock, lambda key, session: told.append((key, session)))
     table.put("a", "1")
@@ -131,7 +131,7 @@ def test_expired_sessions_are_dropped_and_told():
     assert (told, len(table)) == ([("a", "1")], 1)
 
 
-def test_the_oldest_session_makes_room():
+def test_the_oldest_session_makes_room() -> None:
     told = []
     table: SessionTable[int] = SessionTable(2, 60, Clock(), lambda key, _: told.append(key))
     for number, key in enumerate("abc"):
@@ -140,7 +140,7 @@ def test_the_oldest_session_makes_room():
     assert [table.get(key) for key in "abc"] == [None, 1, 2]
 
 
-def test_a_session_is_taken_once_and_not_told_as_expired():
+def test_a_session_is_taken_once_and_not_told_as_expired() -> None:
     clock, told = Clock(), []
     table: SessionTable[str] = SessionTable(2, 60, clock, lambda key, _: told.append(key))
     table.put("a", "1")
@@ -152,7 +152,7 @@ def test_a_session_is_taken_once_and_not_told_as_expired():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 40)), max_size=60))
-def test_a_table_never_grows_beyond_its_capacity_nor_keeps_the_dead(steps):
+def test_a_table_never_grows_beyond_its_capacity_nor_keeps_the_dead(steps: list[tuple[str, int]]) -> None:
     clock = Clock()
     table: SessionTable[int] = SessionTable(3, 60, clock)
     put_at: dict[str, float] = {}
@@ -165,14 +165,14 @@ def test_a_table_never_grows_beyond_its_capacity_nor_keeps_the_dead(steps):
         assert table.get(key) == 0
 
 
-def test_a_token_is_spent_once():
+def test_a_token_is_spent_once() -> None:
     spent = Spent(10)
     assert spent.spend(b"a", expires_at=100, now=50)
     assert not spent.spend(b"a", expires_at=100, now=51)
     assert b"a" in spent
 
 
-def test_a_full_set_forgets_what_has_expired_and_nothing_else():
+def test_a_full_set_forgets_what_has_expired_and_nothing_else() -> None:
     spent = Spent(2)
     spent.spend(b"a", expires_at=100, now=50)
     spent.spend(b"b", expires_at=200, now=50)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from ashore.config import Settings
@@ -29,7 +30,7 @@ class ManufacturerSettings(Settings, frozen=True, kw_only=True):
             description="Where new devices shall look for their owner, in this order, separated by commas; "
             "it holds until `PUT /api/v1/rvinfo` says otherwise."
         ),
-    ] = ["http://127.0.0.1:8040"]
+    ] = msgspec.field(default_factory=lambda: ["http://127.0.0.1:8040"])
     sell_to: Annotated[
         Path | None,
         Meta(description="PEM bundle of an owner's public keys: each new voucher is extended to it at once."),

@@ -185,6 +185,7 @@ def _step(step: AnyStep, offered: set[str], contents: Mapping[str, bytes]) -> li
         case RunScriptStep():
             arguments = ["/bin/sh", "-c", _WITH_ENVIRONMENT, step.interpreter, step.name]
             run = _run(arguments, offered, may_fail=step.may_fail, optional=step.optional)
+            run.outcome.description = f"run script {step.name}"
             return [_write(step.name, step.text.encode(), offered, optional=step.optional), run]
         case RunCommandStep():
             return [_run(step.arguments, offered, may_fail=step.may_fail, optional=step.optional)]

@@ -6,7 +6,6 @@ only has to be finished by then.
 """
 
 import asyncio
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Coroutine
@@ -102,9 +101,7 @@ class OwnerExchange(Exchange):
         self._signers = signers
         self._svk_length = svk_length
         self._preludes: OrderedDict[str, Prelude] = OrderedDict()
-        self._sessions: SessionTable[Onboarding] = SessionTable(
-            capacity, self._seconds, time.monotonic, self._went_silent
-        )
+        self._sessions: SessionTable[Onboarding] = SessionTable(capacity, self._seconds, self._clock, self._went_silent)
         self._active: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -117,7 +114,11 @@ class OwnerExchange(Exchange):
         """Give up, for ever, what has been silent for too long."""
         while True:
             await asyncio.sleep(pause)
-            self._sessions.expire()
+            self.give_up_the_silent()
+
+    def give_up_the_silent(self) -> None:
+        """Fail every onboarding whose device has said nothing for too long."""
+        self._sessions.expire()
 
     async def drain(self) -> None:
         """Wait for what is still being written."""

@@ -115,7 +115,7 @@ def _reader(stream: str) -> list[str]:
 
 def mqtt_permissions() -> JSON:
     """Return what an MQTT client may do: listen to facts. An MQTT client sees `/` for `.`."""
-    return {
-        "publish": {"deny": [">"]},
-        "subscribe": {"allow": [*FACTS.subjects, *PRESENCE.subjects, "$MQTT.sub.>"]},
-    }
+    subjects = [*FACTS.subjects, *PRESENCE.subjects]
+    # `voucher-issued/#` also means the level above, and the server asks for both.
+    above = [subject.removesuffix(".>") for subject in subjects]
+    return {"publish": {"deny": [">"]}, "subscribe": {"allow": [*subjects, *above, "$MQTT.sub.>"]}}

@@ -65,7 +65,8 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"nats://{self._listeners.host}:{self._listeners.port}"
+        host = "127.0.0.1" if self._listeners.host == "0.0.0.0" else self._listeners.host
+        return f"nats://{host}:{self._listeners.port}"
 
     @property
     def pid(self) -> int:

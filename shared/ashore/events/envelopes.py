@@ -21,8 +21,17 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     specversion: Literal["1.0"]
     id: Annotated[str, Meta(min_length=1, max_length=256, description="Unique; also the `Nats-Msg-Id`")]
     source: Annotated[str, Meta(min_length=1, max_length=256, description="Who says so: `/owner/<replica>`")]
-    type: Annotated[str, Meta(pattern=r"^dev\.ashore\.[a-z0-9-]+\.v[0-9]+$(?!\n)", max_length=256)]
-    subject: Annotated[str, Meta(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$(?!\n)", max_length=512)]
+    type: Annotated[
+        str,
+        Meta(
+            pattern=r"^dev\.ashore\.[a-z0-9-]+\.v[0-9]+$(?!\n)",
+            max_length=256,
+            description="Name and version of the event",
+        ),
+    ]
+    subject: Annotated[
+        str, Meta(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$(?!\n)", max_length=512, description="The NATS subject")
+    ]
     time: Annotated[datetime, Meta(tz=True, description="When it happened: RFC 3339")]
     datacontenttype: Literal["application/json"]
     data: Annotated[msgspec.Raw, Meta(description="The event itself, by its type")]

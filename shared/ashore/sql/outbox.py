@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
     select,
 )
 
@@ -52,6 +53,13 @@ class Waiting(NamedTuple):
     def about(self) -> str:
         """Whom the event is about: events of one device stay in order, whatever their names."""
         return self.subject.partition(".")[2]
+
+
+class Refusal(NamedTuple):
+    """Where the events of a device come to a halt, and why."""
+
+    row: Waiting
+    error: BusError
 
 
 def outbox(metadata: MetaData, name: str = "outbox") -> Table:
@@ -104,9 +112,12 @@ class Relay:
         self._backoff = backoff
         self._woken = asyncio.Event()
         self._failures = 0
-        columns = (table.c.seq, table.c.id, table.c.subject, table.c.body)
-        self._select = select(*columns).where(table.c.seq > bindparam("after")).order_by(table.c.seq).limit(WINDOW)
-        self._delete = table.delete().where(table.c.seq.in_(bindparam("done", expanding=True)))
+        self._held: set[int] = set()
+        seq, *others = table.c.seq, table.c.id, table.c.subject, table.c.body
+        between = (seq > bindparam("after"), seq <= bindparam("newest"))
+        self._newest = select(func.max(seq))
+        self._select = select(seq, *others).where(*between).order_by(seq).limit(WINDOW)
+        self._delete = table.delete().where(seq.in_(bindparam("done", expanding=True)))
 
     def wake(self) -> None:
         """Look into the outbox now; called by itself after each commit of this process."""
@@ -119,31 +130,40 @@ class Relay:
                 self._woken.clear()
                 try:
                     alone = await self._sweep()
-                except (BusError, StorageUnavailable) as error:
+                except (BusUnavailable, StorageUnavailable) as error:
                     await self._wait_for_better(error)
                     continue
                 self._recover()
-                # Another replica is at work. What it may just have missed is looked for once it has finished.
-                await self._rest(self._poll if alone else self._backoff[0])
+                if alone:
+                    await self._rest()
+                else:
+                    # Another replica is at work. What it may just have missed is looked for when it has finished.
+                    await asyncio.sleep(self._backoff[0])
 
     async def _sweep(self) -> bool:
-        """Publish all that waits, oldest first; False if another replica is doing it."""
+        """Publish all that waits now, oldest first; False if another replica is doing it."""
         async with self._database.alone(self._table.name) as chosen:
             if not chosen:
                 return False
+            # On PostgreSQL a row can appear below those already seen, since numbers are given before the COMMIT. What
+            # is told of the same device after it has a number above `newest`, so it is left for the next sweep.
+            newest = await self._database.read(self._find_newest)
             after = 0
-            refused: dict[str, BusError] = {}
-            while rows := await self._database.read(partial(self._next, after)):
+            refused: dict[str, Refusal] = {}
+            while after < newest:
+                rows = await self._database.read(partial(self._next, after, newest))
                 await self._publish([row for row in rows if row.about not in refused], refused)
-                after = rows[-1].seq
-            if refused:
-                raise next(iter(refused.values()))
+                after = rows[-1].seq if len(rows) == WINDOW else newest
+            self._report(refused)
             return True
 
-    def _next(self, after: int, connection: Connection) -> list[Waiting]:
-        return [Waiting(*row) for row in connection.execute(self._select, {"after": after})]
+    def _find_newest(self, connection: Connection) -> int:
+        return connection.execute(self._newest).scalar() or 0
 
-    async def _publish(self, rows: Sequence[Waiting], refused: dict[str, BusError]) -> None:
+    def _next(self, after: int, newest: int, connection: Connection) -> list[Waiting]:
+        return [Waiting(*row) for row in connection.execute(self._select, {"after": after, "newest": newest})]
+
+    async def _publish(self, rows: Sequence[Waiting], refused: dict[str, Refusal]) -> None:
         """Publish rows, those of different devices at once; delete what the bus took, whatever became of the others."""
         chains: dict[str, list[Waiting]] = {}
         for row in rows:
@@ -152,18 +172,18 @@ class Relay:
         ends = await asyncio.gather(*(self._publish_in_order(chain, taken) for chain in chains.values()))
         if taken:
             await self._database.write(partial(self._remove, taken))
-        failed = {about: error for about, error in zip(chains, ends, strict=True) if error is not None}
-        for error in failed.values():
-            if isinstance(error, BusUnavailable):
-                raise error
-        refused.update(failed)
+        refusals = [end for end in ends if end is not None]
+        for refusal in refusals:
+            if isinstance(refusal.error, BusUnavailable):
+                raise refusal.error
+        refused.update((refusal.row.about, refusal) for refusal in refusals)
 
-    async def _publish_in_order(self, chain: Sequence[Waiting], taken: list[int]) -> BusError | None:
+    async def _publish_in_order(self, chain: Sequence[Waiting], taken: list[int]) -> Refusal | None:
         for row in chain:
             try:
                 await self._bus.publish(row.subject, row.body, id=row.id)
             except BusError as error:
-                return error
+                return Refusal(row, error)
             taken.append(row.seq)
         return None
 
@@ -184,9 +204,17 @@ class Relay:
             self._failures = 0
             _log.info("events leave the outbox again", outbox=self._table.name)
 
-    async def _rest(self, seconds: float) -> None:
+    def _report(self, refused: dict[str, Refusal]) -> None:
+        """Tell of each event once that the bus does not want it; it is offered again with every sweep."""
+        for row, error in refused.values():
+            if row.seq not in self._held:
+                message = "event refused by the bus, the later ones of its device wait"
+                _log.error(message, subject=row.subject, id=row.id, reason=str(error))
+        self._held = {refusal.row.seq for refusal in refused.values()}
+
+    async def _rest(self) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._poll):
                 await self._woken.wait()
         except TimeoutError:
             return

@@ -1,7 +1,7 @@
 """Work for a durable consumer: several events at a time, each acknowledged, tried again, or parked."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 
 import msgspec
@@ -38,18 +38,18 @@ class Worker:
         self._stream = events.stream_of([name]).name
         self._consumer = f"{durable}-{name}"
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said = ""
 
     async def run(self) -> None:
         """Work until cancelled, whatever happens to the connection."""
-        said = ""
         try:
             while True:
                 try:
                     await self._work()
                 except BusError as error:
-                    if str(error) != said:
+                    if str(error) != self._said:
                         _log.warning("consumer interrupted", consumer=self._consumer, error=str(error))
-                    said = str(error)
+                    self._said = str(error)
                 await asyncio.sleep(_RETRY_SECONDS)
         finally:
             for task in self._tasks:
@@ -59,6 +59,7 @@ class Worker:
     async def _work(self) -> None:
         connection = await self._link.connection()
         await pull.make(connection, self._stream, self._consumer, self._settings())
+        self._said = ""
         async with aclosing(pull.messages(connection, self._stream, self._consumer, self._room)) as messages:
             async for message in messages:
                 # Not bound to this connection: a handler at work outlives it, and acknowledges on the next one.
@@ -84,12 +85,12 @@ class Worker:
 
     async def _handle(self, message: Msg) -> None:
         try:
-            still_here = partial(self._say, message, b"+WPI")
+            still_here = partial(self._hint, message, b"+WPI")
             outcome = await attempt(self._delivery(message), self._handler, self._policy, still_here)
             await self._answer(message, outcome)
         except asyncio.CancelledError:
             # We are leaving; another replica shall have it at once, and not after the acknowledgement is overdue.
-            await self._say(message, b"-NAK")
+            await self._hint(message, b"-NAK")
             raise
         except BusError as error:
             _log.warning("event comes again", consumer=self._consumer, subject=message.subject, error=str(error))
@@ -119,6 +120,12 @@ class Worker:
                 await self._say(message, b"+TERM")
             case _:
                 await self._say(message, b"+ACK")
+
+    async def _hint(self, message: Msg, word: bytes) -> None:
+        # If it is not heard, the server finds out by itself when the acknowledgement is overdue.
+        with suppress(BusError):
+            connection = await self._link.connection(0)
+            await connection.publish(message.reply, word)
 
     async def _say(self, message: Msg, word: bytes) -> None:
         connection = await self._link.connection(_PATIENCE_SECONDS)

@@ -27,11 +27,11 @@ class Follower:
         self._stream = events.stream_of(subjects).name
         self._filters = [] if ">" in subjects else list(subjects)
         self._since = since
+        self._said = ""
         self._next = 1 if replay and since is None else 0
 
     async def run(self) -> AsyncGenerator[tuple[int, events.Envelope], None]:
         """Yield (sequence, envelope) for ever."""
-        said = ""
         while True:
             try:
                 async with aclosing(self._read(await self._link.connection())) as found:
@@ -41,15 +41,15 @@ class Follower:
                         except events.EventError as error:
                             _log.warning("event left out", stream=self._stream, sequence=sequence, error=str(error))
             except (BusUnavailable, jetstream.NotFound) as error:
-                if str(error) != said:
+                if str(error) != self._said:
                     _log.warning("reading interrupted", stream=self._stream, error=str(error))
-                said = str(error)
+                self._said = str(error)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self, connection: Connection) -> AsyncGenerator[tuple[int, bytes], None]:
         name = f"follow-{token_hex(8)}"
         await pull.make(connection, self._stream, name, await self._settings(connection))
-        expected = 1
+        self._said, expected = "", 1
         async with aclosing(pull.messages(connection, self._stream, name, self._room)) as messages:
             async for message in messages:
                 position = pull.Position.of(message)

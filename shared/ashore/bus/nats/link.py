@@ -52,6 +52,12 @@ class Connection:
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._listeners: dict[str, asyncio.Queue[Msg | None]] = {}
 
+    @property
+    def version(self) -> str:
+        """The server's version: `2.15.1`."""
+        found = self.client.connected_server_version
+        return f"{found.major}.{found.minor}.{found.patch}"
+
     async def start(self) -> None:
         """Listen for the answers to our requests."""
         await self.client.subscribe(f"{self._inbox}.*", cb=self._answered)
@@ -207,7 +213,7 @@ class Link:
                 continue
             self._current, self._said = connection, ""
             self._ready.set()
-            _log.info("bus connected", server=self.address, version=str(connection.client.connected_server_version))
+            _log.info("bus connected", server=self.address, version=connection.version)
             await connection.closed.wait()
             self._ready.clear()
             self._current = None

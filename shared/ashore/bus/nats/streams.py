@@ -21,10 +21,9 @@ _log = structlog.get_logger()
 
 async def check_server(connection: Connection) -> None:
     """Raise ServerTooOld for a server below 2.12, or without the JetStream API of 2.12."""
-    found = str(connection.client.connected_server_version)
-    versions.refuse_old_version(found)
+    versions.refuse_old_version(connection.version)
     info = await call(connection, "INFO")
-    versions.refuse_old_api(info.get("api"), found)
+    versions.refuse_old_api(info.get("api"), connection.version)
 
 
 async def declare(connection: Connection, replicas: int) -> None:
