@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ashore import cose
-from ashore.fdo import di, rvinfo, to0, to2, to2_device, voucher as vouchers
+from ashore.fdo import di, rvinfo, to0, to2, to2_device
+from ashore.fdo import voucher as vouchers
 from ashore.fdo.ciphers import CipherSuite
 from ashore.fdo.credential import Credential
 from ashore.fdo.kex import KexSuite
@@ -157,7 +158,7 @@ def handshake(
         proving = to2_device.prove_entry(to2.OVNextEntry.decode(entry.encode()), proving)
     joined, proof = to2_device.prove_device(proving, asked, device.signer, ENTROPY)
     hello = to2.unpack_hello(to2.pack_hello(hello))
-    replacement = replacement or to2.Replacement(os.urandom(16), RV_INFO, voucher.owner_public_key())
+    replacement = replacement or to2.Replacement(os.urandom(16), RV_INFO, voucher.owner_public_key)
     session, setup = to2.setup_device(to2.ProveDevice.decode(proof.encode()), hello, voucher, owner, replacement)
     body = session.keys.encrypt(setup.encode(), os.urandom(session.keys.iv_size))
     setup = to2.SetupDevice.decode(joined.keys.decrypt(body))

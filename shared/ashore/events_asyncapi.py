@@ -16,7 +16,7 @@ def asyncapi() -> dict[str, object]:
         "info": {
             "title": "ashore events",
             "version": "1.0.0",
-            "description": "Every fact that ashore knows, as CloudEvents 1.0 on NATS JetStream; an MQTT client sees `/` for "
+            "description": "Every fact that ashore knows, as CloudEvents 1.0 on NATS. An MQTT client sees `/` for "
             "`.`. Events come at least once: handle them idempotently, by `id`.",
         },
         "defaultContentType": "application/json",

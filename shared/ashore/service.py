@@ -165,6 +165,7 @@ class _Service(Generic[S]):
     def _stop(self) -> None:
         """First signal: drain. Second: do not wait any longer. Before the server runs: give up starting."""
         if self._http is not None:
+            log.info("stopping")
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
         elif self._main is not None:

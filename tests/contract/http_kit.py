@@ -89,7 +89,7 @@ async def running(app: ASGIApp, *, read_seconds: float = READ_SECONDS) -> AsyncI
         await serving
 
 
-def request(method: str, path: str, body: bytes | None = None, **headers: str) -> bytes:
+def request(method: str, path: str, body: bytes | None = None, /, **headers: str) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body is not None:
@@ -112,7 +112,7 @@ class Echo:
         return FdoReply((message.number + 1) % 256, message.body, self.token)
 
 
-def error(answer: Answer) -> list[object]:
+def error(answer: Answer) -> list[Any]:
     """The content of a message 255."""
     assert answer.headers["message-type"] == "255"
     assert answer.headers["content-type"] == "application/cbor"

@@ -47,9 +47,8 @@ async def test_only_the_expected_revision_is_replaced(bus: Bus) -> None:
 
 
 async def test_of_many_who_put_over_the_same_revision_one_wins(bus_setup: Setup) -> None:
-    tries = (
-        bus.put(BLOB, bytes([index]), ttl=60, expected=0) for index, bus in enumerate([bus_setup.bus, bus_setup.other] * 10)
-    )
+    both = [bus_setup.bus, bus_setup.other] * 10
+    tries = (bus.put(BLOB, bytes([index]), ttl=60, expected=0) for index, bus in enumerate(both))
     results = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(result, int) for result in results) == 1
     assert sum(isinstance(result, Conflict) for result in results) == 19

@@ -6,15 +6,15 @@ import pytest
 
 from ashore import events
 from ashore.bus import BusUnavailable, NotPermitted
-from ashore.bus.nats import NatsBus, connect
+from ashore.bus.nats import NatsBus, connect, pull
+from ashore.bus.permissions import USERS
 from ashore.bus.server import EmbeddedServer
 from tests.bus_kit import BLOB, Seen, ask, consuming, echo, joined, publish, redirected, take, until
 from tests.conftest import ServerFactory
 
 
 @pytest.fixture
-async def declared(nats_bus: NatsBus, nats_server: EmbeddedServer) -> EmbeddedServer:
-    await nats_bus.declare()
+def declared(nats_bus: NatsBus, nats_server: EmbeddedServer) -> EmbeddedServer:
     return nats_server
 
 
@@ -23,107 +23,101 @@ async def test_each_service_publishes_its_own_facts(declared: EmbeddedServer) ->
         assert await publish(rendezvous, redirected()) == 1
 
 
-async def test_a_service_cannot_publish_the_facts_of_another(declared: EmbeddedServer) -> None:
-    async with joined(declared, "manufacturer", "owner", "cli") as buses:
-        for bus in buses:
-            with pytest.raises(NotPermitted, match="administrator"):
-                await publish(bus, redirected())
+@pytest.mark.parametrize("user", ["manufacturer", "owner", "cli"])
+async def test_no_service_publishes_the_facts_of_another(declared: EmbeddedServer, user: str) -> None:
+    async with joined(declared, user) as [bus]:
+        with pytest.raises(NotPermitted, match="administrator"):
+            await publish(bus, redirected())
 
 
-async def test_only_the_rendezvous_touches_its_values(declared: EmbeddedServer) -> None:
-    blob = f"rendezvous-blob.{GUID}"
+async def test_the_rendezvous_keeps_its_values(declared: EmbeddedServer) -> None:
+    async with joined(declared, "rendezvous") as [rendezvous]:
+        await rendezvous.put(BLOB, b"blob", ttl=60)
+        assert await rendezvous.get(BLOB) == b"blob"
+        assert await rendezvous.keys("rendezvous-blob.>") == [BLOB]
+        await rendezvous.delete(BLOB)
+        assert await rendezvous.get(BLOB) is None
+
+
+async def test_nobody_else_touches_the_values_of_the_rendezvous(declared: EmbeddedServer) -> None:
     async with joined(declared, "rendezvous", "owner") as [rendezvous, owner]:
-        await rendezvous.put(blob, b"blob", ttl=60)
-        assert await rendezvous.get(blob) == b"blob"
-        assert await rendezvous.keys("rendezvous-blob.>") == [blob]
-        for attempt in (owner.get(blob), owner.put(blob, b"forged", ttl=60), owner.delete(blob)):
+        await rendezvous.put(BLOB, b"blob", ttl=60)
+        for attempt in (owner.get(BLOB), owner.put(BLOB, b"forged", ttl=60), owner.delete(BLOB)):
             with pytest.raises(NotPermitted):
                 await attempt
-        assert await rendezvous.get(blob) == b"blob"
-        await rendezvous.delete(blob)
+        assert await rendezvous.get(BLOB) == b"blob"
 
 
-async def test_a_service_consumes_its_own_names_with_its_own_durable(declared: EmbeddedServer) -> None:
-    seen: list[str] = []
-
-    async def handler(envelope: events.Envelope) -> None:
-        seen.append(envelope.subject)
-        if len(seen) < 3:
-            raise RuntimeError("twice")
-
+async def test_a_service_consumes_the_events_that_are_for_it(declared: EmbeddedServer) -> None:
+    seen = Seen(failures={1: 2})
     async with joined(declared, "owner", "rendezvous") as [owner, rendezvous]:
-        await publish(rendezvous, redirected())
-        task = asyncio.create_task(owner.consume("owner", ["device-redirected"], handler))
-        async with asyncio.timeout(10):
-            while len(seen) < 3:
-                await asyncio.sleep(0.02)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await publish(rendezvous, redirected(1))
+        async with consuming(owner, seen):
+            await until(lambda: len(seen.subjects) == 1)
+            # Only an acknowledgement that was permitted ends it.
+            await asyncio.sleep(0.2)
+            assert len(seen.attempts) == 3
 
 
 async def test_a_service_parks_what_it_cannot_handle(declared: EmbeddedServer) -> None:
-    async def handler(_: events.Envelope) -> None:
-        raise RuntimeError("never")
-
     async with joined(declared, "owner", "rendezvous", "cli") as [owner, rendezvous, cli]:
-        await publish(rendezvous, redirected())
-        task = asyncio.create_task(owner.consume("owner", ["device-redirected"], handler))
-        async with asyncio.timeout(10):
-            _, letter = await anext(cli.follow(["dead-letter.>"], replay=True))
-        assert letter.subject == "dead-letter.owner.device-redirected"
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await publish(rendezvous, redirected(1))
+        async with consuming(owner, Seen(failures={1: 99})):
+            letters = await take(cli.follow(["dead-letter.>"], replay=True), 1)
+    assert letters == [(1, "dead-letter.owner.device-redirected")]
 
 
-async def test_a_service_cannot_consume_what_is_not_for_it(declared: EmbeddedServer) -> None:
-    async with joined(declared, "rendezvous", "owner") as [rendezvous, owner]:
-        for bus, durable, name in (
-            (rendezvous, "rendezvous", "voucher-extended"),
-            (rendezvous, "owner", "voucher-extended"),
-        ):
-            connection = await bus._link.connection()
-            with pytest.raises(NotPermitted):
-                await _make_consumer(connection, f"{durable}-{name}", f"{name}.>")
-        # The right to one's own consumer is for its own filter only.
-        connection = await owner._link.connection()
-        with pytest.raises(NotPermitted):
-            await _make_consumer(connection, "owner-voucher-extended", "onboarding-failed.>")
-
-
-async def _make_consumer(connection: object, name: str, subject_filter: str) -> None:
-    from ashore.bus.nats import pull
-
-    await pull.make(connection, "FACTS", name, {"durable_name": name, "filter_subject": subject_filter})
-
-
-async def test_nobody_listens_to_the_answers_or_requests_of_another(declared: EmbeddedServer) -> None:
-    async def echo(body: bytes) -> bytes:
-        return body
-
-    async with joined(declared, "owner", "owner", "rendezvous") as [owner, replica, rendezvous]:
-        async with await owner.serve("replica.owner.a", echo):
-            assert await replica.request("replica.owner.a", b"mine", timeout=5) == b"mine"
-            with pytest.raises(NotPermitted):
-                await rendezvous.request("replica.owner.a", b"yours", timeout=5)
-        heard = []
-        connection = await rendezvous._link.connection()
-        for subject in (">", "_INBOX_owner.>", "replica.owner.*"):
-            async with connection.listen(subject) as queue:
-                await connection.ping()
-                await publish(rendezvous, redirected())
-                async with await owner.serve("replica.owner.a", echo):
-                    await replica.request("replica.owner.a", b"mine", timeout=5)
-                await connection.ping()
-                heard += [queue.get_nowait() for _ in range(queue.qsize())]
-        assert heard == []
-
-
-async def test_only_the_admin_changes_streams(declared: EmbeddedServer) -> None:
+@pytest.mark.parametrize(
+    ("consumer", "subjects"),
+    [
+        ("rendezvous-voucher-extended", "voucher-extended.>"),
+        ("owner-voucher-extended", "voucher-extended.>"),
+        ("rendezvous-device-onboarded", "voucher-extended.>"),
+        ("rendezvous-device-onboarded", None),
+    ],
+    ids=["another event", "another service's", "its own with another filter", "its own with none"],
+)
+async def test_no_service_consumes_what_is_not_for_it(
+    declared: EmbeddedServer, consumer: str, subjects: str | None
+) -> None:
+    settings = {"durable_name": consumer, **({"filter_subject": subjects} if subjects else {})}
     async with joined(declared, "rendezvous") as [rendezvous]:
-        connection = await rendezvous._link.connection()
-        for operation in ("CREATE", "UPDATE", "DELETE", "PURGE"):
-            with pytest.raises(NotPermitted):
-                await connection.request(f"$JS.API.STREAM.{operation}.FACTS", b"{}", seconds=5)
+        with pytest.raises(NotPermitted):
+            await pull.make(await rendezvous._link.connection(5), "FACTS", consumer, settings)
+
+
+async def test_the_command_line_reads_every_event(declared: EmbeddedServer) -> None:
+    async with joined(declared, "rendezvous", "cli") as [rendezvous, cli]:
+        await publish(rendezvous, redirected(1))
+        assert await take(cli.follow([">"], replay=True), 1) == [(1, redirected(1).subject)]
+
+
+async def test_replicas_ask_one_another_and_no_other_service(declared: EmbeddedServer) -> None:
+    async with (
+        joined(declared, "owner", "owner", "rendezvous") as [owner, replica, rendezvous],
+        await owner.serve("replica.owner.a", echo),
+    ):
+        assert await replica.request("replica.owner.a", b"mine", timeout=5) == b"enim"
+        with pytest.raises(NotPermitted):
+            await rendezvous.request("replica.owner.a", b"yours", timeout=5)
+
+
+@pytest.mark.parametrize("subject", [">", "_INBOX_owner.>", "replica.owner.*", "voucher-issued.>"])
+async def test_nobody_overhears_another(declared: EmbeddedServer, subject: str) -> None:
+    async with joined(declared, "owner", "owner", "rendezvous") as [owner, replica, rendezvous]:
+        connection = await rendezvous._link.connection(5)
+        async with connection.listen(subject) as heard, await owner.serve("replica.owner.a", echo):
+            await connection.ping()
+            await replica.request("replica.owner.a", b"mine", timeout=5)
+            await connection.ping()
+            assert heard.empty()
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE", "DELETE", "PURGE"])
+async def test_only_the_admin_changes_streams(declared: EmbeddedServer, operation: str) -> None:
+    async with joined(declared, "rendezvous") as [rendezvous]:
+        with pytest.raises(NotPermitted):
+            await ask(rendezvous, f"STREAM.{operation}.FACTS")
 
 
 async def test_a_service_waits_until_the_admin_has_declared_the_streams(make_nats_server: ServerFactory) -> None:
@@ -136,14 +130,29 @@ async def test_a_service_waits_until_the_admin_has_declared_the_streams(make_nat
         await asyncio.sleep(0.2)
         assert not waiting.done()
         await admin.declare()
-        async with asyncio.timeout(10):
-            await waiting
+        await until(waiting.done)
         await owner.check()
 
 
 async def test_a_stranger_is_kept_out(declared: EmbeddedServer) -> None:
-    for seed in (None, declared.seed_file("owner").read_text()[:-8] + "AAAAAAAA"):
+    forged = declared.seed_file("owner").read_text()[:-8] + "AAAAAAAA"
+    for seed in (None, forged):
         bus = await connect(declared.url, name="stranger", seed=seed)
         with pytest.raises(BusUnavailable):
             await bus.check()
         await bus.close()
+
+
+async def test_a_user_with_a_key_of_its_own_making_is_kept_out(
+    declared: EmbeddedServer, make_nats_server: ServerFactory
+) -> None:
+    elsewhere = make_nats_server()
+    elsewhere.start()
+    bus = await connect(declared.url, name="owner", seed_file=str(elsewhere.seed_file("owner")))
+    with pytest.raises(BusUnavailable, match="Authorization Violation"):
+        await bus.check()
+    await bus.close()
+
+
+def test_every_fact_is_published_by_somebody() -> None:
+    assert {name for user in USERS for name in user.publishes} == {event.name for event in events.FACT_EVENTS}

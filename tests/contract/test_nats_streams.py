@@ -28,7 +28,10 @@ async def test_what_the_contract_needs_is_put_right(declared: EmbeddedServer) ->
         await _update(admin, "FACTS", {"subjects": ["voucher-issued.>", "of-a-later-release.>"]})
         await _update(admin, "PRESENCE", {"max_msgs_per_subject": 1})
         await admin.declare()
-        assert set((await stream_part(admin, "FACTS", "config"))["subjects"]) == {*events.FACTS.subjects, "of-a-later-release.>"}
+        assert set((await stream_part(admin, "FACTS", "config"))["subjects"]) == {
+            *events.FACTS.subjects,
+            "of-a-later-release.>",
+        }
         assert (await stream_part(admin, "PRESENCE", "config"))["max_msgs_per_subject"] == 5
 
 

@@ -18,7 +18,8 @@ from ashore.bus.memory import MemoryBus
 from ashore.events import EventError
 from ashore.sql import Database
 from ashore.sql.outbox import WINDOW, Relay
-from tests.conftest import ServerFactory, join
+from tests.bus_kit import join
+from tests.conftest import ServerFactory
 from tests.contract.sql_fixtures import OUTBOX, fresh_url, guid, guids, issue, opened, voucher, waiting
 from tests.contract.test_sql import KINDS
 

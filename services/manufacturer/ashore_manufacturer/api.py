@@ -188,7 +188,7 @@ class Api:
 
     async def _extend(self, row: Row[Any], buyer: Bundle, trace: str | None) -> None:
         voucher = Voucher.decode(row.voucher)
-        signer = await self._keyring.signer(kind_of(voucher.owner_key()))
+        signer = await self._keyring.signer(kind_of(voucher.owner_key))
         try:
             sold = sell(voucher, signer, buyer)
         except VoucherError as error:
@@ -255,7 +255,7 @@ def _detail(row: Row[Any]) -> VoucherDetail:
         **msgspec.structs.asdict(summary),
         digest=voucher.digest,
         key_encoding=voucher.header.public_key.encoding.name,
-        device_key=fingerprint(voucher.device_key()),
+        device_key=fingerprint(voucher.device_key),
         owners=[fingerprint(owner.key()) for owner in owners],
         rv_info=rvinfo.decode(voucher.header.rv_info),
     )

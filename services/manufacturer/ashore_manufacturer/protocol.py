@@ -22,7 +22,7 @@ from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import di, rvinfo
 from ashore.fdo.errors import InvalidMessageError, TokenError
 from ashore.fdo.messages import AppStart, Message, SetHmac
-from ashore.fdo.types import encode_public_key, fingerprint, key_types
+from ashore.fdo.types import KeyEncoding, encode_public_key, fingerprint, key_types
 from ashore.fdo.voucher import Voucher
 from ashore.keys import KINDS, FileKeyStore, KeyKind
 from ashore.sessions import Sealer, SessionTable
@@ -161,7 +161,7 @@ class ManufacturerExchange(Exchange):
         info = di.read_info(message)
         device = read_device_key(info)
         signer, policy = await self._keyring.signer_for(device), await self._policies.current()
-        public = encode_public_key(signer.public_key, info.encoding, signer.chain, info.key_type)
+        public = encode_public_key(signer.public_key, readable(info.encoding, signer), signer.chain, info.key_type)
         chain = self._keyring.certify(device, info.serial, datetime.fromtimestamp(self._clock(), UTC))
         guid = self.entropy.random(16)
         turn.guid = guid.hex()
@@ -226,9 +226,15 @@ def read_device_key(info: di.ManufacturingInfo) -> cose.PublicKey:
     return key
 
 
+def readable(encoding: KeyEncoding, signer: cose.KeySigner) -> KeyEncoding:
+    """The encoding that the device asks for, but for RSA keys in COSE_Key: the Go client asks, and cannot read them."""
+    is_rsa = kind_of(signer.public_key).startswith("rsa")
+    return KeyEncoding.X509 if encoding is KeyEncoding.COSEKEY and is_rsa else encoding
+
+
 def extension(row: VoucherRow, sold: Voucher, now: int) -> tuple[VoucherRow, VoucherExtended]:
     """A voucher's record and event after its sale."""
-    body, buyer = sold.encode(), fingerprint(sold.owner_key())
+    body, buyer = sold.encode(), fingerprint(sold.owner_key)
     event = VoucherExtended(
         guid=row.guid,
         serial=row.serial,

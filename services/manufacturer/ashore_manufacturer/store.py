@@ -185,9 +185,9 @@ def _in_state(query: Select[Any], state: VoucherState | None) -> Select[Any]:
 
 def _beginning(query: Select[Any], column: sa.Column[Any], text: str) -> Select[Any]:
     """Restrict a query to values that begin with a text: a range of the index, which LIKE is not everywhere."""
-    query = query.where(column >= text)
-    if not text or text[-1] == "\U0010ffff":
+    query, stem = query.where(column >= text), text.rstrip("\U0010ffff")
+    if not stem:
         return query
-    after = chr(ord(text[-1]) + 1)
+    after = chr(ord(stem[-1]) + 1)
     # There are no characters from U+D800 to U+DFFF: they cannot be written in UTF-8.
-    return query.where(column < text[:-1] + (after if not "\ud800" <= after <= "\udfff" else "\ue000"))
+    return query.where(column < stem[:-1] + (after if not "\ud800" <= after <= "\udfff" else "\ue000"))

@@ -2,6 +2,7 @@
 
 import sys
 
+import ashore.lean  # noqa: F401 - first, because what it keeps out must not be imported before
 from ashore.service import run
 from ashore_owner.app import build
 from ashore_owner.config import OwnerSettings

@@ -159,7 +159,7 @@ class Api:
         guid, device_info = voucher.guid.hex(), voucher.header.device_info
         try:
             vouchers.verify(voucher)
-            if fingerprint(voucher.owner_key()) not in self._signers:
+            if fingerprint(voucher.owner_key) not in self._signers:
                 raise VoucherError("the voucher belongs to another key: have it extended to one of this owner's keys")
         except FdoError as error:
             return Imported(guid=guid, device_info=device_info, verdict="refused", reason=error.reason)
@@ -178,7 +178,7 @@ class Api:
 
     async def _extend(self, request: Request) -> Response:
         voucher = await self._voucher(request)
-        signer = self._signers.get(fingerprint(voucher.owner_key()))
+        signer = self._signers.get(fingerprint(voucher.owner_key))
         if signer is None:
             raise Problem(409, "the device has been sold already", remedy="Get the voucher as it is: GET .../pem.")
         try:

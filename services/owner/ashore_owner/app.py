@@ -39,7 +39,10 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     sealer = Sealer(keys.session_key(settings.session_key.reveal() if settings.session_key else None))
     addresses = [to2_address(url) for url in settings.advertise]
     database = await Database.open(settings.database_url, "ashore_owner:migrations")
-    store, queries = Store(database), Queries(database)
+    registrar = Registrar(
+        database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
+    )
+    store, queries = Store(database, registrar.wake), Queries(database)
     catalogue = Catalogue(store)
     await catalogue.seed(int(time.time() * 1000))
     exchange = OwnerExchange(
@@ -55,9 +58,6 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
         seconds=settings.session_seconds,
     )
     context.metrics.sessions.set_function(lambda: exchange.sessions)
-    registrar = Registrar(
-        database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
-    )
     relay = Relay(database, context.bus, outbox)
     subscribers = Subscribers(context.bus, store, signers)
     try:

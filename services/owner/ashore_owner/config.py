@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ashore.config import Settings
 from ashore.fdo.ciphers import SvkLength
@@ -17,7 +17,7 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
     advertise: Annotated[
         list[str],
         Meta(description="URLs under which devices reach this service, in order of preference, separated by commas."),
-    ] = ["http://127.0.0.1:8042"]
+    ] = field(default_factory=lambda: ["http://127.0.0.1:8042"])
     wait_seconds: Annotated[
         int, Meta(ge=60, le=2**32 - 1, description="For how long the rendezvous is asked to keep a registration.")
     ] = 86_400

@@ -3,6 +3,7 @@
 The profile, what a device gets, has its own file: `profiles`.
 """
 
+import base64
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta
 
 from ashore.devices import DeviceState
 from ashore.fdo.serviceinfo.devmod import Devmod
+from ashore.fdo.serviceinfo.modules import Outcome
 
 Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
@@ -38,6 +40,30 @@ class StepResult(msgspec.Struct, kw_only=True):
     file_size: int | None = None
     """Bytes of a file that the device sent; get it with the `files` operation."""
     truncated: bool = False
+
+
+def step_result(outcome: Outcome) -> StepResult:
+    """An outcome as people see it; a file's content is kept apart."""
+    return StepResult(
+        module=outcome.module,
+        description=outcome.description,
+        state=outcome.state,
+        exit_code=outcome.exit_code,
+        stdout=_text(outcome.stdout),
+        stderr=_text(outcome.stderr),
+        error=outcome.error,
+        file_name=outcome.file_name,
+        file_size=None if outcome.content is None else len(outcome.content),
+        truncated=outcome.truncated,
+    )
+
+
+def _text(data: bytes) -> str:
+    """Output of a device: text where it is text, else base64."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(data).decode()
 
 
 class Onboarding(msgspec.Struct, kw_only=True):

@@ -4,7 +4,6 @@ A step names what shall happen; which FSIM does it depends on the modules that t
 script as small files and as its environment, never by pasting text into it: a name with shell characters is safe.
 """
 
-import base64
 import fnmatch
 import shlex
 from collections.abc import Mapping, Sequence
@@ -217,11 +216,3 @@ def _run(arguments: Sequence[str], offered: set[str], *, may_fail: bool, optiona
 def decode_profile(data: bytes) -> Profile:
     """A stored profile."""
     return msgspec.json.decode(data, type=Profile)
-
-
-def text_of(data: bytes) -> str:
-    """Output of a device for people: text where it is text, else base64."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return "base64:" + base64.b64encode(data).decode()

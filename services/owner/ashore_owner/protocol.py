@@ -190,7 +190,7 @@ class OwnerExchange(Exchange):
         voucher = candidate.voucher
         choice = await self._catalogue.choose(_facts(turn.guid, candidate), candidate.profile)
         guid = voucher.guid if choice.reuse else self.entropy.random(16)
-        replacement = to2.Replacement(guid, voucher.header.rv_info, voucher.owner_public_key())
+        replacement = to2.Replacement(guid, voucher.header.rv_info, voucher.owner_public_key)
         session, reply = to2.setup_device(
             message, hello, voucher, self._signer(candidate), replacement, self._svk_length
         )
@@ -325,6 +325,7 @@ class OwnerExchange(Exchange):
         profile = onboarding.choice.profile
         return Result(
             guid=onboarding.guid,
+            serial=onboarding.candidate.serial,
             session=onboarding.id,
             profile=profile.name if profile else "",
             started_at=onboarding.started_at,

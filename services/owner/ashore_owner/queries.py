@@ -4,18 +4,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, or_, select
+from sqlalchemy import Connection, Row, Select, exists, or_, select
 
 from ashore.devices import DeviceState
 from ashore.fdo.serviceinfo.devmod import Devmod
 from ashore.sql import Database
 from ashore.sql.paging import page
 from ashore_owner.model import Device, Failure, Onboarding, Page, StepResult, Waiting
-from ashore_owner.profiles import text_of
 from ashore_owner.store import WAITING_CAPACITY
-from ashore_owner.tables import devices, onboardings, outcomes, waiting
+from ashore_owner.tables import devices, files, onboardings, waiting
 
 LEDGER_SHOWN: Final = 20
+_ASHORE: Final = (DeviceState.ONBOARDING.value, DeviceState.ONBOARDED.value)
 _HIDDEN: Final = {"voucher", "sold_voucher", "session", "to0_due", "to0_attempts"}
 _SHOWN: Final = [column for column in devices.c if column.name not in _HIDDEN]
 
@@ -47,14 +47,14 @@ class Queries:
 
     async def file(self, onboarding: str, position: int) -> bytes | None:
         """A file that a device sent."""
-        query = select(outcomes.c.content).where(
-            outcomes.c.onboarding == onboarding, outcomes.c.position == position, outcomes.c.content.is_not(None)
-        )
+        query = select(files.c.content).where(files.c.onboarding == onboarding, files.c.position == position)
         return await self._database.read(lambda connection: connection.execute(query).scalar())
 
     async def waiting(self) -> list[Waiting]:
         """Who waits, the latest first."""
-        query = select(waiting).order_by(waiting.c.last_seen.desc()).limit(WAITING_CAPACITY)
+        # Who has come ashore since does not wait; to look it up here spares each onboarding a write.
+        since = exists().where(devices.c.guid == waiting.c.guid, devices.c.state.in_(_ASHORE))
+        query = select(waiting).where(~since).order_by(waiting.c.last_seen.desc()).limit(WAITING_CAPACITY)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [
             Waiting(
@@ -116,11 +116,10 @@ def _ledger(guid: str, connection: Connection) -> list[Onboarding]:
         .order_by(onboardings.c.ended_at.desc())
         .limit(LEDGER_SHOWN)
     )
-    return [_onboarding(row, connection) for row in connection.execute(query)]
+    return [_onboarding(row) for row in connection.execute(query)]
 
 
-def _onboarding(row: Row[Any], connection: Connection) -> Onboarding:
-    query = select(outcomes).where(outcomes.c.onboarding == row.id).order_by(outcomes.c.position)
+def _onboarding(row: Row[Any]) -> Onboarding:
     return Onboarding(
         id=row.id,
         guid=row.guid,
@@ -131,20 +130,5 @@ def _onboarding(row: Row[Any], connection: Connection) -> Onboarding:
         started_at=when(row.started_at),
         ended_at=when(row.ended_at),
         devmod=msgspec.json.decode(row.devmod, type=Devmod) if row.devmod else None,
-        steps=[_step(step) for step in connection.execute(query)],
-    )
-
-
-def _step(row: Row[Any]) -> StepResult:
-    return StepResult(
-        module=row.module,
-        description=row.description,
-        state=row.state,
-        exit_code=row.exit_code,
-        stdout=text_of(row.stdout),
-        stderr=text_of(row.stderr),
-        error=row.error,
-        file_name=row.file_name,
-        file_size=None if row.content is None else len(row.content),
-        truncated=row.truncated,
+        steps=msgspec.json.decode(row.steps, type=list[StepResult]),
     )

@@ -5,6 +5,7 @@ people look at is read in `queries`.
 """
 
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -19,8 +20,8 @@ from ashore.fdo.types import fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database
 from ashore.sql.outbox import append
-from ashore_owner.model import Failure
-from ashore_owner.tables import devices, documents, onboardings, outbox, outcomes, waiting
+from ashore_owner.model import Failure, step_result
+from ashore_owner.tables import devices, documents, files, onboardings, outbox, waiting
 
 SOURCE: Final = "/ashore/owner"
 WAITING_CAPACITY: Final = 1000
@@ -44,24 +45,28 @@ _BEGIN: Final = (
     )
 )
 _LAST: Final = devices.c.session == bindparam("began")
-_END: Final = (
+_COMPLETE: Final = (
     update(devices)
     .where(_GUID, _LAST)
     .values(
         session=None,
-        state=bindparam("ended"),
-        failure=bindparam("why"),
-        onboarded_at=func.coalesce(bindparam("done_at", type_=devices.c.onboarded_at.type), devices.c.onboarded_at),
-        replaced_by=func.coalesce(bindparam("successor", type_=devices.c.guid.type), devices.c.replaced_by),
+        state=DeviceState.ONBOARDED.value,
+        onboarded_at=bindparam("at"),
+        replaced_by=bindparam("successor"),
+        to0_due=None,
     )
 )
+_BREAK_OFF: Final = (
+    update(devices).where(_GUID, _LAST).values(session=None, state=DeviceState.FAILED.value, failure=bindparam("why"))
+)
+_INSERT_DEVICE: Final = insert(devices)
+_INSERT_ONBOARDING: Final = insert(onboardings)
 _REDIRECTED: Final = (
     update(devices)
     .where(_GUID, devices.c.state.in_([DeviceState.OWNED.value, DeviceState.REGISTERED.value]))
     .values(state=DeviceState.REDIRECTED.value)
 )
 _NO_LONGER_WAITING: Final = delete(waiting).where(waiting.c.guid == bindparam("device"))
-_NO_MORE_TO0: Final = update(devices).where(_GUID).values(to0_due=None)
 
 
 class Candidate(NamedTuple):
@@ -79,6 +84,7 @@ class Result(msgspec.Struct, kw_only=True):
     """How an onboarding ended. Times are milliseconds since 1970."""
 
     guid: str
+    serial: str
     session: str
     profile: str
     started_at: int
@@ -95,12 +101,16 @@ class Superseded(Exception):  # noqa: N818 - a fact about two onboardings of one
 class Store:
     """The owner's database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, added: Callable[[], None] = lambda: None) -> None:
         self.database = database
+        self._added = added
 
     async def add(self, voucher: Voucher, *, serial: str, origin: str, now: int) -> bool:
         """Keep a verified voucher; False where the device is known already."""
-        return await self.database.write(partial(_add, voucher, serial, origin, now))
+        is_new = await self.database.write(partial(_add, voucher, serial, origin, now))
+        if is_new:
+            self._added()
+        return is_new
 
     async def voucher(self, guid: str) -> Voucher | None:
         """The voucher in its present form: as sold, where it was sold."""
@@ -110,7 +120,7 @@ class Store:
     async def sell(self, guid: str, extended: Voucher) -> None:
         """Keep the voucher that was extended to a buyer; the device is no longer ours to onboard."""
         values = {
-            "sold_to": fingerprint(extended.owner_key()),
+            "sold_to": fingerprint(extended.owner_key),
             "sold_voucher": extended.encode(),
             "to0_due": None,
             "profile": None,
@@ -190,7 +200,7 @@ def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[st
         "guid": voucher.guid.hex(),
         "serial": serial,
         "device_info": voucher.header.device_info,
-        "owner_key": fingerprint(voucher.owner_key()),
+        "owner_key": fingerprint(voucher.owner_key),
         "origin": origin,
         "voucher": voucher.encode(),
         "received_at": now,
@@ -202,27 +212,18 @@ def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[st
 
 def _begin(event: OnboardingStarted, session: str, connection: Connection) -> None:
     connection.execute(_BEGIN, {"device": event.guid, "began": session})
-    connection.execute(_NO_LONGER_WAITING, {"device": event.guid})
     append(connection, outbox, event, source=SOURCE)
-
-
-def _end(result: Result, connection: Connection, **values: object) -> bool:
-    """Close the session in the device's row; False where a later one has begun."""
-    parameters = {"device": result.guid, "began": result.session, "why": None, "done_at": None, "successor": None}
-    return bool(connection.execute(_END, parameters | values).rowcount)
 
 
 def _finish(result: Result, new: Voucher | None, connection: Connection) -> None:
     new_guid = new.guid.hex() if new else result.guid
-    ended = {"ended": DeviceState.ONBOARDED.value, "done_at": result.ended_at}
-    if not _end(result, connection, **ended, successor=new_guid if new else None):
+    values = {"at": result.ended_at, "successor": new_guid if new else None}
+    if not connection.execute(_COMPLETE, _of(result) | values).rowcount:
         raise Superseded(f"device {result.guid} has begun another onboarding meanwhile")
     if new is not None:
-        serial = connection.execute(select(devices.c.serial).where(_GUID), {"device": result.guid}).scalar_one()
-        row = _new_device(new, serial, "onboarding", result.ended_at)
+        row = _new_device(new, result.serial, "onboarding", result.ended_at)
         state = {"state": DeviceState.ONBOARDED.value, "onboarded_at": result.ended_at, "replaces": result.guid}
-        connection.execute(insert(devices), row | state)
-    connection.execute(_NO_MORE_TO0, {"device": result.guid})
+        connection.execute(_INSERT_DEVICE, row | state)
     _write_ledger(result, "onboarded", new_guid, connection)
     event = DeviceOnboarded(
         guid=result.guid,
@@ -235,7 +236,7 @@ def _finish(result: Result, new: Voucher | None, connection: Connection) -> None
 
 
 def _fail(result: Result, failure: Failure, connection: Connection) -> None:
-    if not _end(result, connection, ended=DeviceState.FAILED.value, why=msgspec.json.encode(failure)):
+    if not connection.execute(_BREAK_OFF, _of(result) | {"why": msgspec.json.encode(failure)}).rowcount:
         return
     _write_ledger(result, "failed", None, connection)
     event = OnboardingFailed(
@@ -246,6 +247,10 @@ def _fail(result: Result, failure: Failure, connection: Connection) -> None:
         remedy=failure.remedy,
     )
     append(connection, outbox, event, source=SOURCE)
+
+
+def _of(result: Result) -> dict[str, object]:
+    return {"device": result.guid, "began": result.session}
 
 
 def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Connection) -> None:
@@ -260,14 +265,16 @@ def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Co
         "started_at": result.started_at,
         "ended_at": result.ended_at,
         "devmod": msgspec.json.encode(result.devmod) if result.devmod else None,
+        "steps": msgspec.json.encode([step_result(outcome) for outcome in result.outcomes]),
     }
-    connection.execute(insert(onboardings), row)
-    if result.outcomes:
-        steps = [
-            {"onboarding": identity, "position": position} | msgspec.structs.asdict(outcome)
-            for position, outcome in enumerate(result.outcomes)
-        ]
-        connection.execute(insert(outcomes), steps)
+    connection.execute(_INSERT_ONBOARDING, row)
+    sent = [
+        {"onboarding": identity, "position": position, "content": outcome.content}
+        for position, outcome in enumerate(result.outcomes)
+        if outcome.content is not None
+    ]
+    if sent:
+        connection.execute(insert(files), sent)
 
 
 def _wait(guid: str, reason: str, remedy: str, now: int, connection: Connection) -> None:

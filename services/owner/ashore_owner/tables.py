@@ -48,25 +48,17 @@ onboardings = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
     Column("devmod", LargeBinary),
+    Column("steps", LargeBinary, nullable=False),
     Index("onboardings_by_guid", "guid", "ended_at"),
     Index("onboardings_by_new_guid", "new_guid"),
 )
 
-outcomes = Table(
-    "outcomes",
+files = Table(
+    "files",
     metadata,
     Column("onboarding", String(32), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("module", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("exit_code", Integer),
-    Column("stdout", LargeBinary, nullable=False),
-    Column("stderr", LargeBinary, nullable=False),
-    Column("error", Text),
-    Column("file_name", Text),
-    Column("content", LargeBinary),
-    Column("truncated", Boolean, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 
 documents = Table(

@@ -148,7 +148,10 @@ class SessionKeys(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaul
 
     def _open_inner(self, inner: bytes) -> bytes:
         match cbor.loads(inner):
-            case [_, {5: bytes(iv)}, bytes(ciphertext)] if len(iv) == self.iv_size:
+            # The specification wants the algorithm in the protected bucket, go-fdo writes it into the other.
+            case [bytes(protected), {5: bytes(iv), **others}, bytes(ciphertext)] if len(iv) == self.iv_size and (
+                others.get(cose.ALGORITHM) == self.suite.facts.inner or protected == _PROTECTED[self.suite]
+            ):
                 return self._plain_decrypt(ciphertext, iv)
         raise SignatureError("the MAC is right, but what it covers is not a COSE_Encrypt0")
 

@@ -41,7 +41,7 @@ def owner_sign(
 ) -> OwnerSign:
     """HelloAck(21) -> OwnerSign(22). The blob is signed by the key that ends the voucher: the device checks that."""
     to0d = cbor.dumps([voucher.item(), wait_seconds, message.nonce])
-    to1d = To1d(addresses, digest(voucher.hash_type(), to0d))
+    to1d = To1d(addresses, digest(voucher.hash_type, to0d))
     return OwnerSign(to0d, cose.sign1(signer, cbor.dumps(plain(to1d))))
 
 
@@ -66,7 +66,7 @@ def accept_owner(message: OwnerSign, nonce: bytes) -> Registration:
         raise OwnerSignError("the voucher has not been extended: the manufacturer must sell it to its owner first")
     vouchers.verify(voucher)  # 3
     try:
-        message.to1d.verify(voucher.owner_key())  # 4
+        message.to1d.verify(voucher.owner_key)  # 4
     except cose.CoseError as error:
         raise OwnerSignError(f"the blob is not signed by the voucher's owner: {error}") from error
     return Registration(voucher, message.to1d, to1d.addresses, wait_seconds)

@@ -34,7 +34,7 @@ from ashore.fdo.messages import (
 )
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.to1 import check_sig_info
-from ashore.fdo.types import PROTOCOL_VERSION, Hash, PublicKey, digest, spki
+from ashore.fdo.types import PROTOCOL_VERSION, Hash, PublicKey, digest
 from ashore.fdo.voucher import Voucher, VoucherHeader
 
 CUPH_NONCE: Final = 256
@@ -65,7 +65,7 @@ class Replacement(NamedTuple):
         return (
             self.guid == voucher.guid
             and self.rv_info == voucher.header.rv_info
-            and spki(self.owner.key()) == spki(voucher.owner_key())
+            and self.owner.key() == voucher.owner_key
         )
 
 
@@ -92,12 +92,12 @@ def prove_ov_hdr(
     Raise VoucherError where the voucher cannot be used, InvalidMessageError where the device asks for algorithms that
     do not go with its key or the owner's.
     """
-    owner = voucher.owner_public_key()
+    owner = voucher.owner_public_key
     if not voucher.entries:
         raise VoucherError("the voucher has not been extended to an owner; sell the device first")
-    if spki(signer.public_key) != spki(owner.key()):
+    if signer.public_key != owner.key():
         raise VoucherError("the voucher belongs to another owner's key")
-    check_sig_info(message.sig_info, voucher.device_key())
+    check_sig_info(message.sig_info, voucher.device_key)
     if not kex.suits(message.kex_suite, signer.public_key):
         raise InvalidMessageError(
             f"key exchange {message.kex_suite} does not go with the owner's key, {owner.type.name}"
@@ -110,7 +110,7 @@ def prove_ov_hdr(
         message.nonce,
         message.sig_info.array(),
         xa,
-        digest(voucher.hash_type(), body).array(),
+        digest(voucher.hash_type, body).array(),
         MAX_MESSAGE_SIZE,
     ]
     # The order of the labels is the deterministic one, and the C client wants exactly these two.
@@ -135,7 +135,7 @@ def setup_device(
     svk_length: SvkLength = SvkLength.GO,
 ) -> tuple[Session, SetupDevice]:
     """ProveDevice(64) -> SetupDevice(65). From here on the messages are encrypted."""
-    match eat.check(message.sign1, voucher.device_key(), hello.guid, hello.nonce_prove_dv):
+    match eat.check(message.sign1, voucher.device_key, hello.guid, hello.nonce_prove_dv):
         case [bytes(xb)]:
             pass
         case _:

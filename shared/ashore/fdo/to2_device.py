@@ -40,7 +40,7 @@ from ashore.fdo.messages import (
 )
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.to2 import CUPH_NONCE, CUPH_OWNER_KEY, MAX_MESSAGE_SIZE
-from ashore.fdo.types import Guid, Hash, HashType, Nonce, PublicKey, SigInfo, digest, spki
+from ashore.fdo.types import Guid, Hash, HashType, Nonce, PublicKey, SigInfo, digest
 from ashore.fdo.voucher import Voucher, VoucherHeader, entry_seed, verify_entry
 
 
@@ -144,7 +144,7 @@ def prove_entry(message: OVNextEntry, proving: Proving) -> Proving:
         raise InvalidMessageError(f"entry {proving.next_entry} was asked for, entry {message.entry} came")
     kind = proving.hash_type or _entry_hash_type(message.sign1)
     key = verify_entry(message.sign1, message.entry, proving.signer, proving.before, proving.header, kind)
-    if message.entry == proving.entries - 1 and spki(key) != spki(proving.owner.key()):
+    if message.entry == proving.entries - 1 and key != proving.owner.key():
         raise VoucherError("the voucher's last entry names another owner than the one who signed message 61")
     return proving._replace(
         hash_type=kind, signer=key, before=message.sign1.encode(), next_entry=proving.next_entry + 1
@@ -178,7 +178,7 @@ def accept_setup(
     _verify(message.sign1, owner, "message 65")
     if nonce != joined.nonce_setup_dv:
         raise InvalidMessageError("message 65 carries another nonce than the one that was sent")
-    same_owner = spki(owner.key()) == spki(joined.owner.key())
+    same_owner = owner.key() == joined.owner.key()
     if guid == credential.guid and rv_info == credential.rv_info and same_owner:
         if not allow_reuse:
             raise CredentialReuseError("the owner wants the credential to be reused, and this device does not allow it")

@@ -7,6 +7,7 @@ item back. Values that a peer signed are kept as they came.
 import hashlib
 import hmac
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -145,23 +146,31 @@ class PublicKey(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
     def key(self) -> cose.PublicKey:
         """The key itself, checked against the declared type; raise MessageBodyError where they differ."""
-        try:
-            key = self._parse()
-            if self.type not in key_types(key):
-                raise MessageBodyError(f"the public key is not of the declared type {self.type.name}")
-        except (ValueError, TypeError) as error:
-            raise MessageBodyError(f"the public key cannot be read: {error}") from error
-        return key
+        return _key(self.encode())
 
-    def _parse(self) -> cose.PublicKey:
-        match self.encoding, self.body:
-            case KeyEncoding.X509, bytes(der):
-                return _supported(load_der_public_key(der))
-            case KeyEncoding.X5CHAIN, [bytes(der), *_]:
-                return _supported(x509.load_der_x509_certificate(der).public_key())
-            case KeyEncoding.COSEKEY, dict(labels):
-                return cose.decode_key(labels)
-        raise MessageBodyError("the public key's body does not suit its encoding")
+
+@lru_cache(maxsize=512)
+def _key(encoded: bytes) -> cose.PublicKey:
+    """Parsed once: the same few keys of manufacturers and owners come with every device."""
+    declared: PublicKey = msgspec.convert(cbor.loads(encoded), PublicKey)
+    try:
+        key = _parse(declared)
+        if declared.type not in key_types(key):
+            raise MessageBodyError(f"the public key is not of the declared type {declared.type.name}")
+    except (ValueError, TypeError) as error:
+        raise MessageBodyError(f"the public key cannot be read: {error}") from error
+    return key
+
+
+def _parse(public_key: PublicKey) -> cose.PublicKey:
+    match public_key.encoding, public_key.body:
+        case KeyEncoding.X509, bytes(der):
+            return _supported(load_der_public_key(der))
+        case KeyEncoding.X5CHAIN, [bytes(der), *_]:
+            return _supported(x509.load_der_x509_certificate(der).public_key())
+        case KeyEncoding.COSEKEY, dict(labels):
+            return cose.decode_key(labels)
+    raise MessageBodyError("the public key's body does not suit its encoding")
 
 
 def key_types(key: cose.PublicKey) -> tuple[KeyType, ...]:

@@ -8,7 +8,9 @@ import base64
 import hashlib
 import itertools
 import re
-from typing import Final, NamedTuple, Self
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Self
 
 import msgspec
 from cryptography import x509
@@ -19,7 +21,7 @@ from ashore.cose import Sign1, Signer
 from ashore.fdo.errors import FdoError, VoucherError
 from ashore.fdo.messages import convert, plain
 from ashore.fdo.rvinfo import RvInfo
-from ashore.fdo.types import PROTOCOL_VERSION, Guid, Hash, HashType, PublicKey, digest, fingerprint, spki, strength
+from ashore.fdo.types import PROTOCOL_VERSION, Guid, Hash, HashType, PublicKey, digest, fingerprint, strength
 
 MAX_ENTRIES: Final = 255
 """The count is a uint8 in message 61."""
@@ -52,8 +54,9 @@ class EntryPayload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     public_key: PublicKey
 
 
-class Voucher(NamedTuple):
-    """An ownership voucher, parsed."""
+@dataclass(frozen=True)
+class Voucher:
+    """An ownership voucher, parsed. What is derived from it is worked out once."""
 
     header_bytes: bytes
     header: VoucherHeader
@@ -114,6 +117,7 @@ class Voucher(NamedTuple):
         """SHA-256 of the CBOR form, hex."""
         return hashlib.sha256(self.encode()).hexdigest()
 
+    @cached_property
     def device_key(self) -> cose.PublicKey:
         """The key with which the device proves itself."""
         try:
@@ -123,13 +127,15 @@ class Voucher(NamedTuple):
             raise VoucherError(f"the device's certificate cannot be used: {error}") from error
         return key  # type: ignore[return-value]
 
+    @cached_property
     def owner_public_key(self) -> PublicKey:
         """The key of the present owner, as it stands in the voucher."""
         return self.payload(len(self.entries) - 1).public_key if self.entries else self.header.public_key
 
+    @cached_property
     def owner_key(self) -> cose.PublicKey:
         """The key of the present owner."""
-        return self.owner_public_key().key()
+        return self.owner_public_key.key()
 
     def payload(self, index: int) -> EntryPayload:
         """What entry `index` says."""
@@ -138,11 +144,12 @@ class Voucher(NamedTuple):
         except (FdoError, ValueError) as error:
             raise VoucherError(f"entry {index} of the voucher cannot be read: {error}") from error
 
+    @cached_property
     def hash_type(self) -> HashType:
         """The hash of the entries: the first entry's, or the one that device and manufacturer allow."""
         if self.entries:
             return self.payload(0).previous_hash.type
-        return strength(self.device_key(), self.header.public_key.key())
+        return strength(self.device_key, self.header.public_key.key())
 
 
 def verify(voucher: Voucher) -> None:
@@ -157,7 +164,7 @@ def verify(voucher: Voucher) -> None:
     """
     _verify_chain_hash(voucher)  # 1
     _verify_chain(voucher)  # 2
-    kind = voucher.hash_type()
+    kind = voucher.hash_type
     signer = voucher.header.public_key.key()
     before = entry_seed(voucher)
     for index in range(len(voucher.entries)):
@@ -195,9 +202,9 @@ def extend(voucher: Voucher, signer: Signer, next_owner: PublicKey) -> Voucher:
     Raise VoucherError where `signer` is not the present owner, or the next owner's key is of another kind: a
     constrained device has the code for one kind of key only.
     """
-    if spki(signer.public_key) != spki(voucher.owner_key()):
+    if signer.public_key != voucher.owner_key:
         raise VoucherError(
-            f"the voucher belongs to the key {fingerprint(voucher.owner_key())[:16]}, "
+            f"the voucher belongs to the key {fingerprint(voucher.owner_key)[:16]}, "
             f"only that key can extend it, not {fingerprint(signer.public_key)[:16]}"
         )
     manufacturer = voucher.header.public_key.key()
@@ -208,11 +215,11 @@ def extend(voucher: Voucher, signer: Signer, next_owner: PublicKey) -> Voucher:
         )
     if len(voucher.entries) == MAX_ENTRIES:
         raise VoucherError(f"the voucher has been sold {MAX_ENTRIES} times, which is as often as FDO allows")
-    kind = voucher.hash_type()
+    kind = voucher.hash_type
     before = voucher.entries[-1].encode() if voucher.entries else entry_seed(voucher)
     header_hash = digest(kind, voucher.guid, voucher.header.device_info.encode())
     payload = EntryPayload(digest(kind, before), header_hash, None, next_owner)
-    return voucher._replace(entries=(*voucher.entries, cose.sign1(signer, cbor.dumps(plain(payload)))))
+    return replace(voucher, entries=(*voucher.entries, cose.sign1(signer, cbor.dumps(plain(payload)))))
 
 
 def to_pem(voucher: Voucher) -> str:
@@ -250,4 +257,4 @@ def _verify_chain(voucher: Voucher) -> None:
             certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise VoucherError(f"the device's certificate chain does not hold: {error or 'a bad signature'}") from error
-    voucher.device_key()
+    cose.algorithms(voucher.device_key)

@@ -6,6 +6,7 @@ drops the repetition. While the bus is away events wait here, and nothing is los
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -35,6 +36,7 @@ from ashore.sql.database import Database
 from ashore.sql.errors import StorageUnavailable
 
 WINDOW = 64  # Publications on their way at once, and rows deleted together.
+PACE_SECONDS = 0.02  # Between sweeps under load, which so take many events each; after a quiet time one leaves at once.
 POLL_SECONDS = 5.0
 BACKOFF_SECONDS = (0.1, 10.0)
 
@@ -128,6 +130,7 @@ class Relay:
         with self._database.listening(self.wake):
             while True:
                 self._woken.clear()
+                begun = time.monotonic()
                 try:
                     alone = await self._sweep()
                 except (BusUnavailable, StorageUnavailable) as error:
@@ -136,6 +139,7 @@ class Relay:
                 self._recover()
                 if alone:
                     await self._rest()
+                    await asyncio.sleep(max(0.0, begun + PACE_SECONDS - time.monotonic()))
                 else:
                     # Another replica is at work. What it may just have missed is looked for when it has finished.
                     await asyncio.sleep(self._backoff[0])
@@ -147,18 +151,19 @@ class Relay:
                 return False
             # On PostgreSQL a row can appear below those already seen, since numbers are given before the COMMIT. What
             # is told of the same device after it has a number above `newest`, so it is left for the next sweep.
-            newest = await self._database.read(self._find_newest)
-            after = 0
+            newest, rows = await self._database.read(self._first)
             refused: dict[str, Refusal] = {}
-            while after < newest:
-                rows = await self._database.read(partial(self._next, after, newest))
+            while rows:
                 await self._publish([row for row in rows if row.about not in refused], refused)
-                after = rows[-1].seq if len(rows) == WINDOW else newest
+                if len(rows) < WINDOW:
+                    break
+                rows = await self._database.read(partial(self._next, rows[-1].seq, newest))
             self._report(refused)
             return True
 
-    def _find_newest(self, connection: Connection) -> int:
-        return connection.execute(self._newest).scalar() or 0
+    def _first(self, connection: Connection) -> tuple[int, list[Waiting]]:
+        newest = connection.execute(self._newest).scalar()
+        return (0, []) if newest is None else (newest, self._next(0, newest, connection))
 
     def _next(self, after: int, newest: int, connection: Connection) -> list[Waiting]:
         return [Waiting(*row) for row in connection.execute(self._select, {"after": after, "newest": newest})]

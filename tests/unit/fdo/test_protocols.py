@@ -1,11 +1,13 @@
 """All four protocols, both sides, in memory: what fits must work, what was tampered with must not."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from ashore import cbor, cose
-from ashore.fdo import to0, to1, to2, to2_device, voucher as vouchers
+from ashore.fdo import to0, to1, to2, to2_device
+from ashore.fdo import voucher as vouchers
 from ashore.fdo.ciphers import CipherSuite
 from ashore.fdo.errors import (
     CredentialReuseError,
@@ -60,15 +62,15 @@ def test_every_key_exchange_goes_with_every_cipher(kex: KexSuite, cipher: Cipher
 
 
 def test_the_hash_is_strong_only_where_both_keys_are() -> None:
-    assert kit.owned("p384", "p384")[1].hash_type() is HashType.SHA384
-    assert kit.owned("p384", "p256")[1].hash_type() is HashType.SHA256
-    assert kit.owned("p384", "rsa3072")[1].hash_type() is HashType.SHA384
-    assert kit.owned("p256", "p384")[1].hash_type() is HashType.SHA256
+    assert kit.owned("p384", "p384")[1].hash_type is HashType.SHA384
+    assert kit.owned("p384", "p256")[1].hash_type is HashType.SHA256
+    assert kit.owned("p384", "rsa3072")[1].hash_type is HashType.SHA384
+    assert kit.owned("p256", "p384")[1].hash_type is HashType.SHA256
 
 
 def test_a_credential_is_reused_when_nothing_changes() -> None:
     device, voucher, owner = kit.owned()
-    same = to2.Replacement(voucher.guid, voucher.header.rv_info, voucher.owner_public_key())
+    same = to2.Replacement(voucher.guid, voucher.header.rv_info, voucher.owner_public_key)
     shake = kit.handshake(device, voucher, owner, replacement=same)
     assert shake.owner.reuse
     assert shake.setup.reuse
@@ -78,9 +80,9 @@ def test_a_credential_is_reused_when_nothing_changes() -> None:
 
 def test_a_device_may_refuse_to_reuse_its_credential() -> None:
     device, voucher, owner = kit.owned()
-    same = to2.Replacement(voucher.guid, voucher.header.rv_info, voucher.owner_public_key())
+    same = to2.Replacement(voucher.guid, voucher.header.rv_info, voucher.owner_public_key)
     shake = kit.handshake(device, voucher, owner, replacement=same)
-    payload = [kit.RV_INFO, voucher.guid, shake.joined.nonce_setup_dv, voucher.owner_public_key().array()]
+    payload = [kit.RV_INFO, voucher.guid, shake.joined.nonce_setup_dv, voucher.owner_public_key.array()]
     message = to2.SetupDevice(cose.sign1(owner, cbor.dumps(payload)))
     with pytest.raises(CredentialReuseError):
         to2_device.accept_setup(message, shake.joined, device.credential, 1300, allow_reuse=False)
@@ -119,36 +121,36 @@ def test_a_wrong_nonce_in_done_is_refused() -> None:
 
 def swapped_chain(voucher: Voucher) -> Voucher:
     other = kit.initialise()[1]
-    return voucher._replace(chain=other.chain)
+    return replace(voucher, chain=other.chain)
 
 
 def cut_chain(voucher: Voucher) -> Voucher:
-    return voucher._replace(chain=voucher.chain[:1])
+    return replace(voucher, chain=voucher.chain[:1])
 
 
 def other_header(voucher: Voucher) -> Voucher:
     other = kit.initialise()[1]
-    return voucher._replace(header=other.header, header_bytes=other.header_bytes, chain=other.chain)
+    return replace(voucher, header=other.header, header_bytes=other.header_bytes, chain=other.chain)
 
 
 def other_hmac(voucher: Voucher) -> Voucher:
-    return voucher._replace(hmac=kit.initialise()[1].hmac)
+    return replace(voucher, hmac=kit.initialise()[1].hmac)
 
 
 def bad_entry_signature(voucher: Voucher) -> Voucher:
     entry = voucher.entries[0]
     altered = bytes([entry.signature[0] ^ 1]) + entry.signature[1:]
-    return voucher._replace(
-        entries=(cose.Sign1(entry.protected, entry.unprotected, entry.payload, altered), *voucher.entries[1:])
+    return replace(
+        voucher, entries=(cose.Sign1(entry.protected, entry.unprotected, entry.payload, altered), *voucher.entries[1:])
     )
 
 
 def missing_entry(voucher: Voucher) -> Voucher:
-    return voucher._replace(entries=voucher.entries[1:])
+    return replace(voucher, entries=voucher.entries[1:])
 
 
 def swapped_entries(voucher: Voucher) -> Voucher:
-    return voucher._replace(entries=voucher.entries[::-1])
+    return replace(voucher, entries=voucher.entries[::-1])
 
 
 def stolen(voucher: Voucher) -> Voucher:
@@ -158,7 +160,7 @@ def stolen(voucher: Voucher) -> Voucher:
     genuine = voucher.payload(1)
     payload = vouchers.EntryPayload(genuine.previous_hash, genuine.header_hash, None, public)
     forged = cose.sign1(thief, cbor.dumps(vouchers.plain(payload)))
-    return voucher._replace(entries=(*voucher.entries, forged))
+    return replace(voucher, entries=(*voucher.entries, forged))
 
 
 LIES = [
@@ -199,7 +201,7 @@ def test_a_voucher_without_a_chain_hash_is_refused_and_not_a_crash(chain_hash) -
     _, voucher = kit.initialise()
     header = vouchers.VoucherHeader(101, voucher.guid, kit.RV_INFO, "x", voucher.header.public_key, chain_hash)
     with pytest.raises(VoucherError, match="no hash"):
-        vouchers.verify(voucher._replace(header=header, header_bytes=header.encode()))
+        vouchers.verify(replace(voucher, header=header, header_bytes=header.encode()))
 
 
 def test_only_the_present_owner_extends_a_voucher() -> None:
@@ -221,7 +223,9 @@ def test_vouchers_survive_cbor_and_pem() -> None:
     assert vouchers.read((pem + "\n" + pem).encode()) == [voucher, voucher]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\xff", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80", b"\xff", b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"]
+)
 def test_what_is_no_voucher_is_told_so(data: bytes) -> None:
     with pytest.raises(VoucherError):
         vouchers.read(data)
@@ -237,7 +241,7 @@ def test_a_registration_is_proven_and_leads_the_device() -> None:
     registration = to0.accept_owner(message, nonce)
     assert registration.wait_seconds == 3600
     hello = to1.hello_rv(device.credential.guid, device.signer)
-    key = registration.voucher.device_key()
+    key = registration.voucher.device_key
     ack = to1.hello_rv_ack(hello, os.urandom(16), key)
     proof = to1.prove_to_rv(ack, device.credential.guid, device.signer)
     redirect = to1.redirect(proof, device.credential.guid, ack.nonce, key, registration.to1d)
@@ -287,7 +291,7 @@ def test_a_stranger_is_not_told_where_the_owner_is() -> None:
     proof = to1.prove_to_rv(ack, device.credential.guid, stranger.signer)
     blob = kit.register(voucher, owner, os.urandom(16)).to1d
     with pytest.raises(SignatureError):
-        to1.redirect(proof, device.credential.guid, ack.nonce, voucher.device_key(), blob)
+        to1.redirect(proof, device.credential.guid, ack.nonce, voucher.device_key, blob)
 
 
 def test_a_proof_about_another_guid_or_nonce_is_refused() -> None:
@@ -296,17 +300,17 @@ def test_a_proof_about_another_guid_or_nonce_is_refused() -> None:
     ack = to1.HelloRVAck(os.urandom(16), to1.SigInfo(-7, b""))
     proof = to1.prove_to_rv(ack, os.urandom(16), device.signer)
     with pytest.raises(GuidError):
-        to1.redirect(proof, device.credential.guid, ack.nonce, voucher.device_key(), blob)
+        to1.redirect(proof, device.credential.guid, ack.nonce, voucher.device_key, blob)
     proof = to1.prove_to_rv(ack, device.credential.guid, device.signer)
     with pytest.raises(InvalidMessageError):
-        to1.redirect(proof, device.credential.guid, os.urandom(16), voucher.device_key(), blob)
+        to1.redirect(proof, device.credential.guid, os.urandom(16), voucher.device_key, blob)
 
 
 def test_a_device_that_announces_another_signature_is_refused() -> None:
     device, voucher, _ = kit.owned()
     hello = to1.HelloRV(device.credential.guid, to1.SigInfo(-35, b""))
     with pytest.raises(InvalidMessageError, match="-35"):
-        to1.hello_rv_ack(hello, os.urandom(16), voucher.device_key())
+        to1.hello_rv_ack(hello, os.urandom(16), voucher.device_key)
 
 
 # TO2.
@@ -346,7 +350,7 @@ def test_a_stranger_does_not_pass_for_the_device() -> None:
 def test_a_device_does_not_accept_setup_signed_by_a_stranger() -> None:
     device, voucher, owner = kit.owned()
     shake = kit.handshake(device, voucher, owner)
-    payload = [kit.RV_INFO, os.urandom(16), shake.joined.nonce_setup_dv, voucher.owner_public_key().array()]
+    payload = [kit.RV_INFO, os.urandom(16), shake.joined.nonce_setup_dv, voucher.owner_public_key.array()]
     message = to2.SetupDevice(cose.sign1(kit.signer("thief", "p256"), cbor.dumps(payload)))
     with pytest.raises(SignatureError, match="message 65"):
         to2_device.accept_setup(message, shake.joined, device.credential, 1300, allow_reuse=True)

@@ -46,6 +46,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "name"),
     )
     op.create_table(
+        "files",
+        sa.Column("onboarding", sa.String(length=32), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("onboarding", "position"),
+    )
+    op.create_table(
         "onboardings",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("guid", sa.String(length=32), nullable=False),
@@ -56,6 +63,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=False),
         sa.Column("devmod", sa.LargeBinary(), nullable=True),
+        sa.Column("steps", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("onboardings_by_guid", "onboardings", ["guid", "ended_at"], unique=False)
@@ -68,22 +76,6 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
-    )
-    op.create_table(
-        "outcomes",
-        sa.Column("onboarding", sa.String(length=32), nullable=False),
-        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("module", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("exit_code", sa.Integer(), nullable=True),
-        sa.Column("stdout", sa.LargeBinary(), nullable=False),
-        sa.Column("stderr", sa.LargeBinary(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("file_name", sa.Text(), nullable=True),
-        sa.Column("content", sa.LargeBinary(), nullable=True),
-        sa.Column("truncated", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("onboarding", "position"),
     )
     op.create_table(
         "waiting",

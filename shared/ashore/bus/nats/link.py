@@ -170,7 +170,6 @@ class Link:
         self._current: Connection | None = None
         self._ready = asyncio.Event()
         self._said = ""
-        self._closing = False
         self._task = asyncio.create_task(self._keep(), name="bus-link")
 
     async def connection(self, patience: float | None = None) -> Connection:
@@ -193,8 +192,6 @@ class Link:
 
     async def close(self) -> None:
         """Send what is waiting to be sent, and end."""
-        self._closing = True
-        # A cancellation that meets a refused connection is lost on the way through nats-py: say it until it is heard.
         while not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_PATIENCE_SECONDS)
@@ -204,7 +201,9 @@ class Link:
             await connection.client.close()
 
     async def _keep(self) -> None:
-        while not self._closing:
+        # nats-py and its timeouts swallow cancellations. One that was asked for is still counted by the task.
+        task = asyncio.current_task()
+        while task is None or not task.cancelling():
             try:
                 connection = await self._open()
             except Exception as error:  # noqa: BLE001 - a bad seed file or certificate may be mended while we try
@@ -252,9 +251,9 @@ class Link:
             tls=self._options.tls,
             error_cb=failed,
             closed_cb=ended,
-            # A connection lives once; to reach a first server it tries for ever.
+            # A connection lives once, and is not tried for ever: the next one, after a failure too, is `_keep`'s work.
             allow_reconnect=False,
-            max_reconnect_attempts=-1,
+            max_reconnect_attempts=1,
             reconnect_time_wait=_RETRY_SECONDS,
             ping_interval=_PING_SECONDS,
         )
@@ -262,6 +261,8 @@ class Link:
     async def _say(self, error: Exception) -> None:
         # An unreachable server fails every second, and one line of it is enough.
         text = _text(error)
+        if isinstance(error, nats.errors.NoServersError):
+            return  # Why not was said just before.
         if text != self._said and not _VIOLATION.search(text):
             self._said = text
             _log.warning("bus trouble", server=self.address, error=text)

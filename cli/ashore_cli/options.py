@@ -1,0 +1,86 @@
+"""What most commands may be told: the form of the output, and where the services are."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+if TYPE_CHECKING:
+    # The clients take a quarter of a second to import, which `--help` shall not wait for.
+    from ashore.bus.nats import NatsBus
+    from ashore.client import Client, Context
+
+CONNECTION = Group("Connection", sort_key=100)
+Form = Literal["table", "json", "yaml"]
+
+Data = Annotated[
+    Path,
+    Parameter(
+        name="--data", env_var="ASHORE_DATA_DIR", group=CONNECTION, help="Data folder of what runs on this machine."
+    ),
+]
+Url = str | None
+
+
+def _url(service: str, text: str) -> Parameter:
+    return Parameter(name=f"--{service}-url", env_var=f"ASHORE_{service.upper()}_URL", group=CONNECTION, help=text)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where the services are, and how to show what they say."""
+
+    output: Annotated[Form | None, Parameter(name=["--output", "-o"], help="Form of the output.")] = None
+    data: Data = Path(".ashore")
+    manufacturer_url: Annotated[Url, _url("manufacturer", "The manufacturer service.")] = None
+    rendezvous_url: Annotated[Url, _url("rendezvous", "The rendezvous service.")] = None
+    owner_url: Annotated[Url, _url("owner", "The owner service.")] = None
+    nats_url: Annotated[Url, _url("nats", "The bus.")] = None
+
+    def context(self) -> "Context":
+        """Where everything is; what the options do not say the environment and the data folder do."""
+        from ashore.client import Context  # noqa: PLC0415 - see the import for typing above
+
+        given = {
+            "manufacturer": self.manufacturer_url,
+            "rendezvous": self.rendezvous_url,
+            "owner": self.owner_url,
+            "nats": self.nats_url,
+        }
+        urls = {name: url for name, url in given.items() if url}
+        return Context.load(os.environ, data_dir=self.data, urls=urls)
+
+    def client(self) -> "Client":
+        """The services, for the length of a block."""
+        from ashore.client import Client  # noqa: PLC0415 - see the import for typing above
+
+        return Client(self.context())
+
+    @asynccontextmanager
+    async def bus(self) -> "AsyncIterator[NatsBus]":
+        """The bus, for the length of a block."""
+        async with bus(self.context()) as joined:
+            yield joined
+
+
+@asynccontextmanager
+async def bus(context: "Context", user: str = "cli") -> "AsyncIterator[NatsBus]":
+    """The bus of a context, as one of its users; raise BusUnavailable where there is none."""
+    from ashore.bus import BusUnavailable  # noqa: PLC0415 - see the import for typing above
+    from ashore.bus.nats import connect  # noqa: PLC0415 - see the import for typing above
+
+    seed = context.nats.seed.reveal() if context.nats.seed else None
+    joined = await connect(context.nats.url, name=user, seed=seed)
+    try:
+        try:
+            await joined.check()
+        except BusUnavailable as error:
+            raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
+        yield joined
+    finally:
+        await joined.close()

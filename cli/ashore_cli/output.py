@@ -1,0 +1,147 @@
+"""What commands print: tables for people, JSON or YAML for programs.
+
+Texts may come from devices, so nothing of them is markup, and nothing in them reaches the terminal that it would obey.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ashore_cli.errors import printable
+from ashore_cli.options import Form, Options
+
+if TYPE_CHECKING:
+    # rich is slow to import, and JSON needs none of it.
+    from rich.console import Console
+
+T = TypeVar("T")
+
+SHORT: Final = 8
+_STYLES: Final = {
+    "onboarded": "green",
+    "ashore": "green",
+    "imported": "green",
+    "allow": "green",
+    "ok": "green",
+    "onboarding": "yellow",
+    "failed": "red",
+    "refused": "red",
+    "deny": "red",
+}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+class Column(NamedTuple, Generic[T]):
+    """One column of a table."""
+
+    title: str
+    value: Callable[[T], object]
+
+
+def form(options: Options) -> Form:
+    """The form that was asked for, or that suits where the output goes."""
+    return options.output or ("table" if sys.stdout.isatty() else "json")
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """The terminal."""
+    from rich.console import Console  # noqa: PLC0415 - see the import for typing above
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def show_list(items: Sequence[T], columns: Sequence[Column[T]], options: Options, *, empty: str, more: str = "") -> None:
+    """A list of things; `empty` says what to do when there are none, `more` how to see the rest."""
+    if form(options) != "table":
+        show_data(list(items), options)
+        return
+    if not items:
+        console().print(empty)
+        return
+    _print_table(items, columns)
+    if more:
+        console(stderr=True).print(more, style="dim")
+
+
+def show_one(item: T, lines: Sequence[tuple[str, object]], options: Options) -> None:
+    """One thing: a line for each fact that is known."""
+    if form(options) != "table":
+        show_data(item, options)
+        return
+    _print_facts(lines)
+
+
+def show_data(value: object, options: Options) -> None:
+    """For programs."""
+    if form(options) == "yaml":
+        sys.stdout.write(msgspec.yaml.encode(value, enc_hook=str).decode())
+        return
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode() + "\n")
+
+
+def say(text: str) -> None:
+    """A sentence for people, where the output is for programs as well."""
+    console(stderr=True).print(printable(text))
+
+
+def short(hexadecimal: str | None) -> str:
+    """The beginning of a GUID or a fingerprint: commands take that, too."""
+    return (hexadecimal or "")[:SHORT]
+
+
+def age(moment: datetime | str | None) -> str:
+    """How long ago, or until when, in one unit."""
+    if not moment:
+        return ""
+    then = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    seconds = (datetime.now(UTC) - then).total_seconds()
+    return f"in {span(-seconds)}" if seconds < 0 else span(seconds)
+
+
+def span(seconds: float) -> str:
+    """A time in one unit."""
+    for length, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def _print_table(items: Sequence[T], columns: Sequence[Column[T]]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - see the import for typing above
+    from rich.text import Text  # noqa: PLC0415 - see the import for typing above
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title.upper(), no_wrap=True, overflow="ellipsis")
+    for item in items:
+        words = [_text(column.value(item)) for column in columns]
+        table.add_row(*(Text(word, style=_STYLES.get(word, "")) for word in words))
+    console().print(table)
+
+
+def _print_facts(lines: Sequence[tuple[str, object]]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - see the import for typing above
+    from rich.text import Text  # noqa: PLC0415 - see the import for typing above
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for title, value in lines:
+        if value not in (None, "", []):
+            word = _text(value)
+            table.add_row(title, Text(word, style=_STYLES.get(word, "")))
+    console().print(table)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case list() | tuple():
+            return "\n".join(_text(part) for part in value)
+        case datetime():
+            return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return printable(str(value))
