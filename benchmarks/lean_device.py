@@ -40,7 +40,7 @@ from ashore.fdo.serviceinfo import OwnerTurn
 from ashore.fdo.serviceinfo.command import CommandDevice
 from ashore.fdo.serviceinfo.device import DeviceConversation
 from ashore.fdo.serviceinfo.devmod import Devmod
-from ashore.fdo.serviceinfo.download import DownloadDevice
+from ashore.fdo.serviceinfo.fdo_sys import FdoSysDevice
 from ashore.fdo.serviceinfo.host import Host, Process, Progress, Transfer
 from ashore.fdo.types import KeyEncoding, key_types
 
@@ -195,7 +195,7 @@ async def _onboard(connection: Connection, device: Device, to1d: cose.Sign1 | No
 async def _service_info(connection: Connection) -> int:
     host = NothingHost()
     facts = Devmod(os="linux", arch="amd64", version="1", device="bench", sep=":", bin="amd64")
-    conversation = DeviceConversation([DownloadDevice(host), CommandDevice(host)], facts, 1300)
+    conversation = DeviceConversation([FdoSysDevice(host), CommandDevice(host)], facts, 1300)
     turn, rounds = conversation.start(), 0
     while True:
         rounds += 1

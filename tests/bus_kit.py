@@ -1,9 +1,10 @@
 """What the tests of the bus share: events to publish, a handler that fails on demand, ways to wait."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any, Never
 
 import msgspec
 
@@ -71,9 +72,9 @@ async def echo(body: bytes) -> bytes:
     return body[::-1]
 
 
-async def never(_: object) -> bytes:
+async def never(_: object) -> Never:
     await asyncio.Event().wait()
-    return b""
+    raise AssertionError
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
@@ -107,18 +108,17 @@ async def joined(server: EmbeddedServer, *users: str) -> AsyncIterator[list[Nats
             await bus.close()
 
 
-async def ask(bus: NatsBus, operation: str, request: dict[str, object] | None = None) -> dict[str, object]:
+async def ask(bus: NatsBus, operation: str, request: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Ask the server's JetStream API as this user."""
     connection = await bus._link.connection(5)
-    body = msgspec.json.encode(request or {})
-    return msgspec.json.decode(
-        (await connection.request(f"$JS.API.{operation}", body, seconds=5)).data, type=dict[str, object]
-    )
+    message = await connection.request(f"$JS.API.{operation}", msgspec.json.encode(request or {}), seconds=5)
+    return msgspec.json.decode(message.data, type=dict[str, Any])
 
 
-async def stream_part(bus: NatsBus, stream: str, part: str) -> dict[str, object]:
+async def stream_part(bus: NatsBus, stream: str, part: str) -> dict[str, Any]:
     """Return the `config` or the `state` of a stream."""
-    return msgspec.convert((await ask(bus, f"STREAM.INFO.{stream}"))[part], dict[str, object])
+    answer = await ask(bus, f"STREAM.INFO.{stream}")
+    return msgspec.convert(answer[part], dict[str, Any])
 
 
 async def forget_streams(bus: NatsBus) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHORT: Final = 8
+_UNBOUNDED: Final = 10_000
 _STYLES: Final = {
     "onboarded": "green",
     "ashore": "green",
@@ -50,10 +51,16 @@ def console(*, stderr: bool = False) -> "Console":
     """The terminal."""
     from rich.console import Console  # noqa: PLC0415 - see the import for typing above
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not found.is_terminal:
+        # Nothing is cut off or broken where programs read.
+        found.width = _UNBOUNDED
+    return found
 
 
-def show_list(items: Sequence[T], columns: Sequence[Column[T]], options: Options, *, empty: str, more: str = "") -> None:
+def show_list(
+    items: Sequence[T], columns: Sequence[Column[T]], options: Options, *, empty: str, more: str = ""
+) -> None:
     """A list of things; `empty` says what to do when there are none, `more` how to see the rest."""
     if form(options) != "table":
         show_data(list(items), options)

@@ -1,5 +1,6 @@
 """Events as sentences, for `ashore events` and the timeline of the demo."""
 
+from functools import singledispatch
 from typing import NamedTuple
 
 from ashore.events import (
@@ -24,30 +25,50 @@ class Telling(NamedTuple):
     style: str = "cyan"
 
 
+@singledispatch
 def tell(event: Event) -> Telling:
     """The event in words."""
-    match event:
-        case VoucherIssued():
-            return Telling("manufactured", f"{event.serial} ({event.device_info}) has its credential and its voucher")
-        case VoucherExtended():
-            return Telling("sold", f"the voucher was signed over to the key {short(event.owner_key)}")
-        case VoucherReceived():
-            return Telling("owned", f"the owner has verified the voucher and keeps it (by {event.origin})")
-        case OwnerRegistered():
-            return Telling("registered", f"the rendezvous knows the owner: {', '.join(event.addresses)}")
-        case DeviceRedirected():
-            return Telling("redirected", f"the device was told where its owner is: {', '.join(event.addresses)}")
-        case OnboardingStarted():
-            return Telling("onboarding", f"device and owner have proved who they are (attempt {event.attempt})", "yellow")
-        case OnboardingFailed():
-            remedy = f"; to do: {event.remedy}" if event.remedy else ""
-            return Telling("failed", f"{event.reason} (message {event.message_number}){remedy}", "red")
-        case DeviceOnboarded():
-            return Telling("ashore", _onboarded(event), "green")
     return Telling(event.name, "")
 
 
-def _onboarded(event: DeviceOnboarded) -> str:
+@tell.register
+def _(event: VoucherIssued) -> Telling:
+    return Telling("manufactured", f"{event.serial} ({event.device_info}) has its credential")
+
+
+@tell.register
+def _(event: VoucherExtended) -> Telling:
+    return Telling("sold", f"its voucher was signed over to the key {short(event.owner_key)}")
+
+
+@tell.register
+def _(event: VoucherReceived) -> Telling:
+    return Telling("owned", f"its owner has verified the voucher (by {event.origin})")
+
+
+@tell.register
+def _(event: OwnerRegistered) -> Telling:
+    return Telling("registered", f"the rendezvous knows its owner: {', '.join(event.addresses)}")
+
+
+@tell.register
+def _(event: DeviceRedirected) -> Telling:
+    return Telling("redirected", f"the rendezvous has sent it to {', '.join(event.addresses)}")
+
+
+@tell.register
+def _(event: OnboardingStarted) -> Telling:
+    return Telling("onboarding", f"device and owner have proved who they are (attempt {event.attempt})", "yellow")
+
+
+@tell.register
+def _(event: OnboardingFailed) -> Telling:
+    remedy = f"; to do: {event.remedy}" if event.remedy else ""
+    return Telling("failed", f"{event.reason} (message {event.message_number}){remedy}", "red")
+
+
+@tell.register
+def _(event: DeviceOnboarded) -> Telling:
     profile = f"profile {event.profile}" if event.profile else "no profile"
     kept = "it keeps its credential" if event.credential_reuse else f"its new GUID is {short(event.new_guid)}"
-    return f"{profile}, done in {event.duration_ms} ms; {kept}"
+    return Telling("ashore", f"{profile}, done in {event.duration_ms} ms; {kept}", "green")

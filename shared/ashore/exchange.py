@@ -113,14 +113,20 @@ class Exchange(ABC):
         self._clock = clock
         self._seconds = seconds
         self._spent = Spent(_SPENT_CAPACITY)
+        # Bound once: each look-up through the module's proxy costs as much as the line itself.
+        self._log = log.bind()
         self._kinds = {kind.number: kind for kind in self.accepts}
 
     @abstractmethod
     async def answer(self, message: Message, turn: Turn) -> tuple[Message, str | None]:
         """Answer one lawful message; the token is the session's, None once it is over."""
 
-    def recall(self, turn: Turn) -> None:
-        """Bring back what the session remembers, by `turn.ticket`: its state, its keys; raise TokenError if gone."""
+    def recall(self, turn: Turn) -> bool:  # noqa: ARG002 - a hook; by default nothing is kept in memory
+        """Bring back state, keys and session of a token that this replica has in memory; False where it has not."""
+        return False
+
+    def resume(self, turn: Turn) -> None:
+        """Bring back what the token itself says; raise TokenError if that is not enough."""
         turn.state = turn.ticket.state
 
     async def failed(self, error: FdoError, turn: Turn) -> None:
@@ -142,7 +148,9 @@ class Exchange(ABC):
             await self._end(error, turn)
             reply, result = self._refusal(error, request.number), error.reason
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
-        log.info("fdo", guid=turn.guid, message=request.number, answer=reply.number, result=result, ms=milliseconds)
+        self._log.info(
+            "fdo", guid=turn.guid, message=request.number, answer=reply.number, result=result, ms=milliseconds
+        )
         return reply
 
     def issue(self, message: Message, payload: bytes) -> str:
@@ -163,11 +171,11 @@ class Exchange(ABC):
         kind = self._kinds.get(request.number)
         if kind is None:
             raise InvalidMessageError(f"message {request.number} is not for the {self.service} service")
-        if START not in kind.after:
+        if START not in kind.after and not self.recall(turn):
             turn.ticket = self._open(turn.token, request.number)
             if request.number in self.sticky and turn.ticket.replica != self.replica:
                 return await self._forward(turn)
-            self.recall(turn)
+            self.resume(turn)
         admit(turn.state, kind, encrypted=is_encrypted(request.body))
         if kind.encrypted and turn.keys is not None:
             turn.body = turn.keys.decrypt(request.body)
@@ -194,7 +202,7 @@ class Exchange(ABC):
         return f"{self.service} {min(number // 10, 6)}"
 
     async def _end(self, error: FdoError, turn: Turn) -> None:
-        if turn.ticket.state != START and turn.token and not isinstance(error, Unavailable):
+        if turn.state != START and turn.token and not isinstance(error, Unavailable):
             # An error ends the session (section 5.1.1): its token is of no more use.
             self._spent.spend(
                 turn.token.encode(), expires_at=int(self._clock()) + self._seconds, now=int(self._clock())
@@ -208,8 +216,9 @@ class Exchange(ABC):
     def _peer_error(self, turn: Turn) -> FdoError:
         try:
             message = ErrorMessage.decode(turn.body)
-            turn.ticket = self._open(turn.token, message.previous)
-            self.recall(turn)
+            if not self.recall(turn):
+                turn.ticket = self._open(turn.token, message.previous)
+                self.resume(turn)
         except (TokenError, MessageBodyError) as error:
             return error
         return PeerError(message.code, message.previous, message.text[:500])

@@ -1,4 +1,7 @@
-"""A device as a process that can be killed: initialise where that is needed, then onboard. Arguments: folder, base URL."""
+"""A device as a process that can be killed: it initialises where that is needed, then onboards.
+
+Arguments: its folder, and the base URL of all services.
+"""
 
 import asyncio
 import sys

@@ -1,6 +1,7 @@
-"""Manufacturer, rendezvous and owner in one object, made of the pure protocol functions: what a device talks to in tests.
+"""Manufacturer, rendezvous and owner in one object, made of the pure protocol functions.
 
-It answers bytes with bytes. `InProcess` puts it behind the device's Transport port, `serve` behind HTTP.
+It is what a device talks to in tests. It answers bytes with bytes: `InProcess` puts it behind the device's Transport
+port, `serve` behind HTTP.
 """
 
 import asyncio
@@ -35,7 +36,8 @@ from ashore.fdo.messages import (
 from ashore.fdo.serviceinfo import DeviceTurn
 from ashore.fdo.serviceinfo.modules import OwnerModule
 from ashore.fdo.serviceinfo.owner import OwnerConversation
-from ashore.fdo.types import KeyEncoding, To2Address, Transport as Scheme, encode_public_key
+from ashore.fdo.types import KeyEncoding, To2Address, encode_public_key
+from ashore.fdo.types import Transport as Scheme
 from ashore.fdo.voucher import Voucher
 from ashore_device.errors import TransportError
 from ashore_device.transport import Reply
@@ -69,9 +71,7 @@ class World:
     directives: list[rvinfo.Directive] = field(
         default_factory=lambda: [rvinfo.Directive(dns="rv.example", protocol="http", device_port=8040)]
     )
-    addresses: list[To2Address] = field(
-        default_factory=lambda: [To2Address(None, "owner.example", 8042, Scheme.HTTP)]
-    )
+    addresses: list[To2Address] = field(default_factory=lambda: [To2Address(None, "owner.example", 8042, Scheme.HTTP)])
     made: list[Voucher] = field(default_factory=list)
     vouchers: dict[bytes, Voucher] = field(default_factory=dict)
     blobs: dict[bytes, Any] = field(default_factory=dict)
@@ -254,36 +254,57 @@ class InProcess:
         return Reply(answer, content, new_token)
 
 
-@contextlib.asynccontextmanager
-async def serve(world: World, *, before: Fault = no_fault, after: Fault = no_fault) -> AsyncIterator[int]:
-    """The world over HTTP on loopback, all three services on one port."""
+class _Web:
+    """The world over HTTP, as far as a device needs it."""
 
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                await _exchange(reader, writer)
-        writer.close()
+    def __init__(self, world: World, before: Fault, after: Fault) -> None:
+        self._world, self._before, self._after = world, before, after
+        self._tasks: list[asyncio.Task[None] | None] = []
 
-    async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.current_task())
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    await self._exchange(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def close(self) -> None:
+        running = [task for task in self._tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         request, *lines = head.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
         number = int(request.split()[1].rpartition("/")[2])
         token = headers.get("authorization", "").removeprefix("Bearer ") or None
-        await before(number)
-        answer, content, new_token = await world.handle(number, body, token)
-        await after(number)
+        await self._before(number)
+        answer, content, new_token = await self._world.handle(number, body, token)
+        await self._after(number)
         extra = f"Authorization: Bearer {new_token}\r\n" if new_token else ""
         writer.write(
             f"HTTP/1.1 200 OK\r\nContent-Type: application/cbor\r\nMessage-Type: {answer}\r\n"
-            f"{extra}Content-Length: {len(content)}\r\n\r\n".encode() + content
+            f"{extra}Content-Length: {len(content)}\r\n\r\n".encode()
+            + content
         )
         await writer.drain()
 
-    server = await asyncio.start_server(connection, "127.0.0.1", 0)
+
+@contextlib.asynccontextmanager
+async def serve(world: World, *, before: Fault = no_fault, after: Fault = no_fault) -> AsyncIterator[int]:
+    """The world over HTTP on loopback, all three services on one port, which is given."""
+    web = _Web(world, before, after)
+    server = await asyncio.start_server(web.connection, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await server.wait_closed()
+        await web.close()

@@ -1,6 +1,7 @@
 """The device against manufacturer, rendezvous and owner: it onboards, and it is never bricked."""
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,8 @@ from ashore.fdo.serviceinfo.download import DownloadFile
 from ashore.fdo.serviceinfo.fdo_sys import WriteFile
 from ashore.fdo.serviceinfo.modules import OwnerModule
 from ashore.fdo.serviceinfo.upload import UploadFile
-from ashore.fdo.types import To2Address, Transport as Scheme
+from ashore.fdo.types import To2Address
+from ashore.fdo.types import Transport as Scheme
 from ashore_device.credential_file import Record
 from ashore_device.device import Device, Settings
 from ashore_device.errors import BusyError, InitialisationError, OnboardingError, StateError, TransportError
@@ -248,7 +250,7 @@ async def test_an_impostor_is_refused_and_told_why(make: Maker) -> None:
     other = kit.initialise()[1]
     genuine = world.vouchers[guid]
     # The impostor has a voucher of the right GUID whose HMAC the device has never made.
-    world.vouchers[guid] = genuine._replace(hmac=other.hmac)
+    world.vouchers[guid] = dataclasses.replace(genuine, hmac=other.hmac)
     with pytest.raises(OnboardingError, match="HMAC was not made by this device"):
         await device.onboard()
     assert [(error.code, error.previous) for error in world.errors] == [(2, 61)]
@@ -264,8 +266,7 @@ async def test_garbage_for_an_answer_is_an_error_and_not_a_crash(make: Maker, nu
 
     device = make(Garbling(World(steps=steps)), options=msgspec.structs.replace(QUICK, rounds=1))
     with pytest.raises((InitialisationError, OnboardingError)):
-        await device.initialise(MAKER_URL, REQUEST)
-        await device.onboard()
+        await live(device)
 
 
 async def test_an_unexpected_number_for_an_answer_is_refused(make: Maker) -> None:

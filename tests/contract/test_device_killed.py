@@ -53,7 +53,9 @@ def lead_to(world: World, port: int) -> None:
 
 
 @pytest.mark.parametrize("serves_again", [True, False])
-@pytest.mark.parametrize(("number", "moment"), [(12, "after"), (64, "before"), (68, "after"), (70, "before"), (70, "after")])
+@pytest.mark.parametrize(
+    ("number", "moment"), [(12, "after"), (64, "before"), (68, "after"), (70, "before"), (70, "after")]
+)
 async def test_a_device_killed_by_sigkill_comes_ashore(
     tmp_path: Path, number: int, moment: str, serves_again: bool
 ) -> None:

@@ -70,20 +70,20 @@ async def test_a_service_parks_what_it_cannot_handle(declared: EmbeddedServer) -
 @pytest.mark.parametrize(
     ("consumer", "subjects"),
     [
-        ("rendezvous-voucher-extended", "voucher-extended.>"),
-        ("owner-voucher-extended", "voucher-extended.>"),
-        ("rendezvous-device-onboarded", "voucher-extended.>"),
-        ("rendezvous-device-onboarded", None),
+        ("owner-onboarding-failed", "onboarding-failed.>"),
+        ("manufacturer-voucher-extended", "voucher-extended.>"),
+        ("owner-voucher-extended", "onboarding-failed.>"),
+        ("owner-voucher-extended", None),
     ],
-    ids=["another event", "another service's", "its own with another filter", "its own with none"],
+    ids=["for another event", "of another service", "its own, another filter", "its own, no filter"],
 )
 async def test_no_service_consumes_what_is_not_for_it(
     declared: EmbeddedServer, consumer: str, subjects: str | None
 ) -> None:
     settings = {"durable_name": consumer, **({"filter_subject": subjects} if subjects else {})}
-    async with joined(declared, "rendezvous") as [rendezvous]:
+    async with joined(declared, "owner") as [owner]:
         with pytest.raises(NotPermitted):
-            await pull.make(await rendezvous._link.connection(5), "FACTS", consumer, settings)
+            await pull.make(await owner._link.connection(5), "FACTS", consumer, settings)
 
 
 async def test_the_command_line_reads_every_event(declared: EmbeddedServer) -> None:

@@ -65,6 +65,8 @@ def test_a_server_left_behind_by_a_killed_parent_is_stopped_first(make_nats_serv
     abandoned.start()
     orphan = abandoned.pid
     # What remains when the parent is killed: the process, and no lock.
+    assert abandoned._lock is not None
+    assert abandoned._process is not None
     abandoned._lock.close()
     server = make_nats_server()
     server.start()
@@ -112,7 +114,9 @@ async def test_within_the_block_a_server_that_dies_is_started_again(make_nats_se
 async def test_every_acknowledged_message_is_synced_to_disk(make_nats_server: ServerFactory, tmp_path: Path) -> None:
     server = make_nats_server()
     server.start()
-    assert server._ask("/jsz")["config"]["sync_always"] is True
+    config = server._ask("/jsz")["config"]
+    assert isinstance(config, dict)
+    assert config["sync_always"] is True
 
 
 async def test_an_mqtt_client_needs_its_password(

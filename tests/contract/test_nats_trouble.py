@@ -83,7 +83,8 @@ async def test_a_request_that_the_server_takes_to_its_grave_fails_at_once(make_n
 async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(make_nats_server: ServerFactory) -> None:
     server = make_nats_server()
     server.start()
-    seen, writer, followed = Seen(), _Writer(), []
+    seen, writer = Seen(), _Writer()
+    followed: list[int] = []
     async with joined(server, "admin", "admin") as [bus, other]:
         await bus.declare()
         following = asyncio.create_task(_follow(other, followed))
@@ -94,8 +95,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(make_nats_
                 _kill(server)
                 await asyncio.sleep(0.3)
                 await asyncio.to_thread(server._relaunch)
-                goal = len(writer.acknowledged) + 100
-                await until(lambda goal=goal: len(writer.acknowledged) >= goal)
+                await writer.goes_on()
             writer.enough = True
             await asyncio.gather(*writing)
             await until(lambda: len(set(seen.subjects)) == len(followed) == len(writer.acknowledged))
@@ -112,6 +112,10 @@ class _Writer:
     def __init__(self) -> None:
         self.acknowledged: list[str] = []
         self.enough = False
+
+    async def goes_on(self) -> None:
+        goal = len(self.acknowledged) + 100
+        await until(lambda: len(self.acknowledged) >= goal)
 
     async def run(self, bus: Bus, lane: int) -> None:
         number = lane * 1_000_000
@@ -131,6 +135,7 @@ async def _follow(bus: Bus, found: list[int]) -> None:
 
 def _kill(server: EmbeddedServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
+    assert server._process is not None
     server._process.wait()
 
 

@@ -30,6 +30,7 @@ from ashore.fdo.messages import (
     Message,
     OwnerServiceInfo,
     ProveDevice,
+    ProveOVHdr,
 )
 from ashore.fdo.serviceinfo import DEFAULT_SIZE, DeviceTurn
 from ashore.fdo.serviceinfo.owner import OwnerConversation
@@ -124,15 +125,24 @@ class OwnerExchange(Exchange):
         """Wait for what is still being written."""
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    def recall(self, turn: Turn) -> None:
-        """The state before 64 is the ticket's; after it the session in memory."""
-        turn.state = turn.ticket.state
+    def recall(self, turn: Turn) -> bool:
+        """A session in memory, or a hello of which this replica still knows all that its token says."""
         onboarding = self._sessions.get(turn.token)
         if onboarding is not None:
             turn.session, turn.state, turn.keys = onboarding, onboarding.state, onboarding.session.keys
             turn.guid = onboarding.guid
-        elif turn.request.number > _PROVEN:
+            return True
+        prelude = self._preludes.get(turn.token)
+        if prelude is None or self._clock() >= prelude.started_at / 1000 + self._seconds:
+            return False
+        turn.state = ProveOVHdr.number
+        return turn.request.number <= _PROVEN
+
+    def resume(self, turn: Turn) -> None:
+        """A token is enough up to 64; from then on the session is in memory, or lost."""
+        if turn.request.number > _PROVEN:
             raise TokenError("this onboarding is not known here any more; begin again with TO1")
+        turn.state = turn.ticket.state
 
     async def answer(self, message: Message, turn: Turn) -> tuple[Message, str | None]:
         """One step."""
@@ -244,6 +254,7 @@ class OwnerExchange(Exchange):
     async def failed(self, error: FdoError, turn: Turn) -> None:
         """Tell the story's end: in the ledger once the device is proven, in the waiting room before that."""
         onboarding = turn.session
+        self._preludes.pop(turn.token, None)
         if isinstance(onboarding, Onboarding):
             if isinstance(error, Unavailable):
                 # The device may send the same message again; nothing was changed.

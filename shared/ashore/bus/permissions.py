@@ -34,13 +34,11 @@ USERS: tuple[User, ...] = (
     User(
         name="manufacturer",
         publishes=("voucher-issued", "voucher-extended"),
-        consumes=("owner-registered", "device-onboarded"),
         replicas=True,
     ),
     User(
         name="rendezvous",
         publishes=("owner-registered", "device-redirected"),
-        consumes=("device-onboarded",),
         keeps=("rendezvous-blob", "rendezvous-rule"),
         replicas=True,
     ),
@@ -54,7 +52,7 @@ USERS: tuple[User, ...] = (
             "onboarding-failed",
             "device-onboarded",
         ),
-        consumes=("voucher-extended", "owner-registered", "device-redirected"),
+        consumes=("voucher-extended", "device-redirected"),
         replicas=True,
     ),
     User(name="cli", follows=True),

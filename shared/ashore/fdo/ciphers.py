@@ -7,7 +7,6 @@ AES-GCM and AES-CCM make one COSE_Encrypt0. AES-CTR and AES-CBC make a COSE_Encr
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
-import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
@@ -94,12 +93,20 @@ def svk_size(suite: CipherSuite, length: SvkLength) -> int:
     return facts.key if length is SvkLength.GO else 2 * facts.key
 
 
-class SessionKeys(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaults=True):
-    """The keys of one TO2 session. Never logged: `repr` shows the suite alone."""
+class SessionKeys:
+    """The keys of one TO2 session, ready for use. Never logged: `repr` shows the suite alone."""
 
-    suite: CipherSuite
-    sek: bytes
-    svk: bytes = b""
+    __slots__ = ("_aead", "sek", "suite", "svk")
+
+    def __init__(self, suite: CipherSuite, sek: bytes, svk: bytes = b"") -> None:
+        self.suite = suite
+        self.sek = sek
+        self.svk = svk
+        match suite.facts.mode:
+            case "gcm":
+                self._aead: AESGCM | AESCCM = AESGCM(sek)
+            case "ccm":
+                self._aead = AESCCM(sek, tag_length=16)
 
     def __repr__(self) -> str:
         return f"SessionKeys({self.suite.name})"
@@ -114,7 +121,7 @@ class SessionKeys(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaul
         facts = self.suite.facts
         if facts.mac is None:
             protected = _PROTECTED[self.suite]
-            ciphertext = self._aead().encrypt(iv, plaintext, _encrypt0_aad(protected))
+            ciphertext = self._aead.encrypt(iv, plaintext, _encrypt0_aad(protected))
             return cbor.dumps(cbor.Tag(cbor.COSE_ENCRYPT0, [protected, {IV: iv}, ciphertext]))
         inner = cbor.dumps([b"", {cose.ALGORITHM: facts.inner, IV: iv}, self._plain_encrypt(plaintext, iv)])
         protected = _MAC_PROTECTED[facts.mac]
@@ -141,7 +148,7 @@ class SessionKeys(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaul
                 protected == _PROTECTED[self.suite] and len(iv) == self.iv_size
             ):
                 try:
-                    return self._aead().decrypt(iv, ciphertext, _encrypt0_aad(protected))
+                    return self._aead.decrypt(iv, ciphertext, _encrypt0_aad(protected))
                 except InvalidTag as error:
                     raise SignatureError("the encrypted message does not authenticate") from error
         raise SignatureError(f"the message is not encrypted with {self.suite.name}")
@@ -154,9 +161,6 @@ class SessionKeys(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaul
             ):
                 return self._plain_decrypt(ciphertext, iv)
         raise SignatureError("the MAC is right, but what it covers is not a COSE_Encrypt0")
-
-    def _aead(self) -> AESGCM | AESCCM:
-        return AESGCM(self.sek) if self.suite.facts.mode == "gcm" else AESCCM(self.sek, tag_length=16)
 
     def _cipher(self, iv: bytes) -> Cipher[modes.CTR | modes.CBC]:
         mode = modes.CTR(iv) if self.suite.facts.mode == "ctr" else modes.CBC(iv)

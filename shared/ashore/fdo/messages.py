@@ -120,6 +120,10 @@ class OwnerSign(Message):
     to0d: bytes
     to1d: Sign1
 
+    def encode(self) -> bytes:
+        """The plain body."""
+        return cbor.dumps([self.to0d, self.to1d.item()])
+
 
 class AcceptOwner(Message):
     """TO0.AcceptOwner: for how long the registration holds."""
@@ -202,6 +206,10 @@ class OVNextEntry(Message):
     after = (62,)
     entry: Uint8
     sign1: Sign1
+
+    def encode(self) -> bytes:
+        """The plain body."""
+        return cbor.dumps([self.entry, self.sign1.item()])
 
 
 class ProveDevice(Signed):
@@ -323,21 +331,8 @@ def convert(value: object, kind: type[T]) -> T:
 
 
 def plain(value: object) -> Any:
-    """Turn Structs and Sign1 into what CBOR knows, without touching bytes that were received."""
-    match value:
-        case Sign1():
-            return value.item()
-        case msgspec.Struct():
-            return [plain(item) for item in msgspec.structs.astuple(value)]
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case bool() | bytes() | None:
-            return value
-        case int():
-            return int(value)
-        case str():
-            return str(value)
-    return value
+    """Turn Structs into what CBOR knows, without touching bytes that were received."""
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 def _sign1(kind: type, value: object) -> object:

@@ -36,7 +36,6 @@ from ashore.fdo.messages import (
     ProveOVHdr,
     SetupDevice,
     convert,
-    plain,
 )
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.to2 import CUPH_NONCE, CUPH_OWNER_KEY, MAX_MESSAGE_SIZE
@@ -229,7 +228,7 @@ def _read_proof(message: ProveOVHdr) -> tuple[bytes, int, Hash, bytes, SigInfo, 
 
 def _read_unprotected(message: ProveOVHdr) -> tuple[PublicKey, bytes]:
     unprotected = message.sign1.unprotected
-    owner = convert(plain(unprotected.get(CUPH_OWNER_KEY)), PublicKey)
+    owner = convert(unprotected.get(CUPH_OWNER_KEY), PublicKey)
     return owner, convert(unprotected.get(CUPH_NONCE), Nonce)
 
 

@@ -1,0 +1,1 @@
+"""go-fdo-server, unmodified, as its users run it: three roles, SQLite by default."""

@@ -1,0 +1,143 @@
+"""`ashore owner`: the owner's devices, and who waits."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import App, Parameter
+
+from ashore_cli.options import Options
+from ashore_cli.output import Column, age, say, short, show_list, show_one
+from ashore_cli.reach import guid_at_owner
+
+if TYPE_CHECKING:
+    # The clients are slow to import, and `--help` does not need them.
+    from ashore.client.manufacturer import Key
+    from ashore.client.owner_model import Device, DeviceDetails, Onboarding, Waiting
+
+app = App(name="owner", help="The owner's devices, and who waits.")
+HERE: Final = Options()
+
+Guid = Annotated[str, Parameter(help="The GUID or the serial number, or how one of them begins.")]
+
+
+@app.command(name="list")
+async def list_(
+    *,
+    state: Annotated[
+        str | None,
+        Parameter(help="manufactured, owned, registered, redirected, onboarding, onboarded or failed."),
+    ] = None,
+    search: Annotated[str | None, Parameter(help="How the GUID or the serial number begins.")] = None,
+    limit: Annotated[int, Parameter(help="The most to list.")] = 100,
+    options: Options = HERE,
+) -> None:
+    """List the devices whose vouchers the owner has."""
+    from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
+
+    async with options.client() as client:
+        items, more = await collect(
+            lambda size, cursor: client.owner.devices(state=state, search=search, limit=size, cursor=cursor), limit
+        )
+    columns: list[Column[Device]] = [
+        Column("guid", lambda one: short(one.guid)),
+        Column("serial", lambda one: one.serial),
+        Column("device", lambda one: one.device_info),
+        Column("state", lambda one: one.state),
+        Column("profile", lambda one: one.profile or "by rule"),
+        Column("attempts", lambda one: one.attempts),
+        Column("since", lambda one: age(one.onboarded_at or one.received_at)),
+    ]
+    empty = (
+        "The owner has no devices: `ashore device onboard` makes a virtual one, `ashore voucher import` brings yours."
+    )
+    show_list(items, columns, options, empty=empty, more=f"There are more: --limit {10 * limit}" if more else "")
+
+
+@app.command
+async def show(guid: Guid, /, *, options: Options = HERE) -> None:
+    """Show a device: its state, its onboardings, and what each step of its profile did."""
+    async with options.client() as client:
+        device = await client.owner.device(await guid_at_owner(client.owner, guid))
+    show_one(device, _facts(device), options)
+
+
+@app.command
+async def waiting(*, options: Options = HERE) -> None:
+    """List devices that came and could not be served, each with the one thing to do."""
+    async with options.client() as client:
+        items = await client.owner.waiting()
+    columns: list[Column[Waiting]] = [
+        Column("guid", lambda one: short(one.guid)),
+        Column("times", lambda one: one.times),
+        Column("last", lambda one: age(one.last_seen)),
+        Column("reason", lambda one: one.reason),
+        Column("to do", lambda one: one.remedy),
+    ]
+    show_list(items, columns, options, empty="Nobody waits.")
+
+
+@app.command
+async def keys(*, options: Options = HERE) -> None:
+    """Show the owner's public keys. `-o table` gives the bundle for manufacturers on its own: redirect it to a file."""
+    async with options.client() as client:
+        items = await client.owner.keys()
+    columns: list[Column[Key]] = [
+        Column("kind", lambda one: one.kind),
+        Column("fingerprint", lambda one: one.fingerprint),
+    ]
+    show_list(items, columns, options, empty="The owner has no keys.")
+
+
+@app.command
+async def bundle(*, options: Options = HERE) -> None:
+    """Print the owner's public keys as one PEM bundle: what a manufacturer needs to sell devices to this owner."""
+    async with options.client() as client:
+        items = await client.owner.keys()
+    print("".join(key.pem for key in items), end="")
+
+
+@app.command
+async def register(guid: Guid, /, *, options: Options = HERE) -> None:
+    """Register a device at its rendezvous now (TO0), without waiting for its turn."""
+    async with options.client() as client:
+        one = await guid_at_owner(client.owner, guid)
+        await client.owner.register(one)
+    say(f"Device {short(one)} is registered in a moment: ashore owner show {short(one)}")
+
+
+@app.command
+async def forget(guid: Guid, /, *, options: Options = HERE) -> None:
+    """Forget a device and its voucher. It cannot be onboarded here any more, unless its voucher is imported again."""
+    async with options.client() as client:
+        one = await guid_at_owner(client.owner, guid)
+        await client.owner.forget(one)
+    say(f"Device {short(one)} is forgotten.")
+
+
+def _facts(device: "DeviceDetails") -> list[tuple[str, object]]:
+    failure = device.failure
+    lines: list[tuple[str, object]] = [
+        ("GUID", device.guid),
+        ("serial", device.serial),
+        ("device", device.device_info),
+        ("state", device.state),
+        ("profile", device.profile or "by rule"),
+        ("voucher", f"{age(device.received_at)} ago, by {device.origin}"),
+        ("registered", f"ends {age(device.registered_until)}" if device.registered_until else ""),
+        ("not registered", device.registration_error),
+        ("failure", f"{failure.reason} (message {failure.message_number})" if failure else ""),
+        ("to do", failure.remedy if failure else ""),
+        ("replaces", device.replaces),
+        ("replaced by", device.replaced_by),
+        ("sold to", device.sold_to),
+    ]
+    return lines + [("onboarding", _onboarding(one)) for one in device.onboardings]
+
+
+def _onboarding(one: "Onboarding") -> list[str]:
+    lines = [f"{one.result} {age(one.ended_at)} ago with profile {one.profile or '(none)'}"]
+    for step in one.steps:
+        ending = f" (exit code {step.exit_code})" if step.exit_code is not None else ""
+        lines.append(f"  {step.state}: {step.description or step.module}{ending}")
+        texts = [*step.stdout.splitlines(), *step.stderr.splitlines(), *([step.error] if step.error else [])]
+        lines += [f"      {text}" for text in texts]
+    return lines

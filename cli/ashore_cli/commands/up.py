@@ -1,0 +1,28 @@
+"""`ashore up`: everything on one machine until Ctrl-C."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ashore_cli.options import Data
+
+
+async def up(
+    *,
+    data: Data = Path(".ashore"),
+    port_offset: Annotated[int, Parameter(help="Added to every port, for a second stack on this machine.")] = 0,
+    address: Annotated[
+        str, Parameter(help="Address of this machine on which the services listen, and under which devices find them.")
+    ] = "127.0.0.1",
+    logs: Annotated[bool, Parameter(help="Show what the services log, too.", negative="")] = False,
+) -> int:
+    """Run NATS and all services on this machine until Ctrl-C, and start again what dies.
+
+    Keys and tokens are made at the first start. What was stored is there again at the next one.
+    """
+    # The stack is slow to import, and `--help` does not need it.
+    from ashore_cli.local.running import run_up  # noqa: PLC0415 - see above
+    from ashore_cli.stack import Ports  # noqa: PLC0415 - see above
+
+    return await run_up(data, Ports.moved(port_offset), address, logs=logs)

@@ -1,0 +1,112 @@
+"""The demo: a whole stack, one virtual device, its way ashore as the events tell it, and what to try next."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from ashore.client import Client, Context
+from ashore_cli.errors import CommandError, printable
+from ashore_cli.local.devices import Virtual, next_serials, request
+from ashore_cli.local.hints import command
+from ashore_cli.local.running import hold
+from ashore_cli.local.screen import Screen
+from ashore_cli.local.timeline import Timeline
+from ashore_cli.options import bus
+from ashore_cli.stack import AlreadyRunning, Ports, Stack
+
+PREFIX: Final = "demo"
+_OFFSETS: Final = (0, 1000, 2000, 5000, 10_000)
+_ADDRESS: Final = "127.0.0.1"
+_STEP_SECONDS: Final = 60.0
+
+
+async def run_demo(data: Path, *, once: bool, port_offset: int | None) -> int:
+    """Run the demo; the answer is the exit code."""
+    with Screen() as screen:
+
+        def ports() -> Ports:
+            return Ports.moved(port_offset) if port_offset is not None else _free_ports(screen)
+
+        stack = Stack(data, ports=ports, address=_ADDRESS, tell=screen.tell)
+        screen.out.print(f"ashore demo, with its data in {stack.layout.path}\n")
+
+        async def show() -> None:
+            await bring_ashore(stack.context, screen)
+            _what_next(data, screen)
+            if not once:
+                screen.out.print("\nEverything keeps running until you press Ctrl-C.")
+                await asyncio.Event().wait()
+
+        try:
+            code = await hold(stack, show)
+        except AlreadyRunning:
+            screen.out.print("  ashore runs already with this data folder, so the device goes there")
+            await bring_ashore(Context.load({}, data_dir=data), screen)
+            _what_next(data, screen)
+            return 0
+        screen.waiting("")
+        screen.out.print("\nStopped. Everything is on disk; the next run goes on from there.")
+    return code if once else 0
+
+
+async def bring_ashore(context: Context, screen: Screen) -> str:
+    """DI, sale, registration and onboarding of one new device; the answer is its last GUID."""
+    [serial] = await asyncio.to_thread(next_serials, context.data_dir / "devices", PREFIX, 1)
+    screen.out.print(f"\nThe way of the virtual device {serial}\n", style="bold")
+    timeline = Timeline(screen, serial)
+    async with (
+        bus(context) as joined,
+        timeline.following(joined),
+        Virtual.folder(context, report=timeline.device) as virtual,
+    ):
+        screen.waiting("the device asks the manufacturer for its credential (DI)")
+        await virtual.device(serial).initialise(context.services["manufacturer"].url, request(serial))
+        screen.waiting("the owner takes the voucher and registers the device at the rendezvous (TO0)")
+        await timeline.reached("owner-registered", _STEP_SECONDS)
+        screen.waiting("the device looks for its owner (TO1) and is onboarded (TO2)")
+        onboarded = await virtual.device(serial).onboard()
+        await timeline.reached("device-onboarded", _STEP_SECONDS)
+    screen.waiting("")
+    await _show_results(context, onboarded.old_guid, virtual.files(serial), screen)
+    return onboarded.guid
+
+
+async def _show_results(context: Context, guid: str, files: Path, screen: Screen) -> None:
+    """What the steps of the profile have left behind."""
+    async with Client(context) as client:
+        device = await client.owner.device(guid)
+    if not device.onboardings:
+        raise CommandError(f"the owner has no record of the onboarding of {guid}", remedy="run `ashore doctor`")
+    screen.out.print(f"\nWhat profile {device.onboardings[0].profile} did on it:")
+    for step in device.onboardings[0].steps:
+        screen.out.print(f"  {step.state:<8} {printable(step.description or step.module)}")
+        for line in printable(step.stdout).splitlines():
+            screen.out.print(f"           {line}", style="dim")
+    screen.out.print(f"Its files are in {files}")
+
+
+def _what_next(data: Path, screen: Screen) -> None:
+    hints = (
+        ("owner list", "the devices of this owner"),
+        ("events --since 1h", "what has happened, event by event"),
+        ("device onboard --count 10", "ten more virtual devices"),
+        ("profile show hello -o yaml", "what a device gets"),
+        ("doctor", "how everything is"),
+    )
+    screen.out.print("\nTry next, in another terminal" if screen.out.is_terminal else "\nTry next", style="bold")
+    commands = [(command(words, data), text) for words, text in hints]
+    width = max(len(words) for words, _ in commands)
+    for words, text in commands:
+        screen.out.print(f"  {words:<{width}}   {text}")
+
+
+def _free_ports(screen: Screen) -> Ports:
+    """The usual ports, or the usual ones moved where other programs have some of them."""
+    taken = Ports().taken(_ADDRESS)
+    for offset in _OFFSETS:
+        if not Ports.moved(offset).taken(_ADDRESS):
+            if offset:
+                port, name = taken[0][1], taken[0][0]
+                screen.out.print(f"  Another program has port {port} ({name}), so all ports are moved by {offset}.")
+            return Ports.moved(offset)
+    return Ports.free()

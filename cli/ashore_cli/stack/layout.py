@@ -1,0 +1,71 @@
+"""What lies where in the data folder of one machine.
+
+admin-token                the management APIs' token
+cli.toml                   where everything is, for the command line
+keys/                      private keys of owner and manufacturer, the session key
+owner-keys.pem             the owner's public keys: a buyer for the manufacturer
+manufacturer-keys.pem      the manufacturer's public keys
+trusted-keys.pem           both, whose devices the rendezvous admits
+owner.db, manufacturer.db  the services' databases
+nats/                      the embedded NATS server, with the users' keys in nats/nkeys/
+logs/                      one file for each service
+devices/                   virtual devices, one folder each
+run/                       process ids, and the lock of whoever runs all this
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ashore.client.context import FILE
+
+
+class Layout(NamedTuple):
+    """One data folder."""
+
+    path: Path
+
+    @property
+    def keys(self) -> Path:
+        """Private keys."""
+        return self.path / "keys"
+
+    def bundle(self, role: str) -> Path:
+        """The public keys of `owner` or `manufacturer`."""
+        return self.path / f"{role}-keys.pem"
+
+    @property
+    def trusted(self) -> Path:
+        """The public keys whose devices the rendezvous admits."""
+        return self.path / "trusted-keys.pem"
+
+    @property
+    def nats(self) -> Path:
+        """The embedded NATS server."""
+        return self.path / "nats"
+
+    def seed(self, user: str) -> Path:
+        """The NKey seed of a user of the bus."""
+        return self.nats / "nkeys" / f"{user}.nk"
+
+    def log(self, name: str) -> Path:
+        """What a service has to say."""
+        return self.path / "logs" / f"{name}.log"
+
+    @property
+    def devices(self) -> Path:
+        """Virtual devices."""
+        return self.path / "devices"
+
+    def pid(self, name: str) -> Path:
+        """The process id of a service."""
+        return self.path / "run" / f"{name}.pid"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever runs all this."""
+        return self.path / "run" / "lock"
+
+    @property
+    def context(self) -> Path:
+        """Where everything is."""
+        return self.path / FILE

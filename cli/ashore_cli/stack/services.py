@@ -1,0 +1,73 @@
+"""What runs on one machine: each service with its module, its port and its settings."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from ashore_cli.stack.layout import Layout
+from ashore_cli.stack.ports import Ports
+
+Settings = Mapping[str, str]
+
+
+class Place(NamedTuple):
+    """Where the stack runs."""
+
+    layout: Layout
+    ports: Ports
+    address: str
+    """Under which devices reach this machine."""
+    nats_url: str
+
+    def url(self, service: str) -> str:
+        """A service's URL."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.ports.of(service)}"
+
+
+class Service(NamedTuple):
+    """One service."""
+
+    name: str
+    settings: Callable[[Place], Settings]
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return f"ashore_{self.name}"
+
+    def environment(self, place: Place) -> dict[str, str]:
+        """All of its settings."""
+        common = {
+            "ASHORE_DATA_DIR": str(place.layout.path),
+            "ASHORE_HOST": place.address,
+            "ASHORE_PORT": str(place.ports.of(self.name)),
+            "ASHORE_NATS_URL": place.nats_url,
+            "ASHORE_NATS_SEED_FILE": str(place.layout.seed(self.name)),
+            "ASHORE_LOG_FORMAT": "console",
+        }
+        if place.address in ("127.0.0.1", "::1"):
+            # All virtual devices have one address, and nobody else can reach these ports.
+            common["ASHORE_RATE_LIMIT"] = "0"
+        return {**common, **self.settings(place)}
+
+
+def _manufacturer(place: Place) -> Settings:
+    return {
+        "ASHORE_RENDEZVOUS_URLS": place.url("rendezvous"),
+        "ASHORE_SELL_TO": str(place.layout.bundle("owner")),
+    }
+
+
+def _rendezvous(place: Place) -> Settings:
+    return {"ASHORE_TRUSTED_KEYS": str(place.layout.trusted)}
+
+
+def _owner(place: Place) -> Settings:
+    return {"ASHORE_ADVERTISE": place.url("owner")}
+
+
+SERVICES: Final = (
+    Service("manufacturer", _manufacturer),
+    Service("rendezvous", _rendezvous),
+    Service("owner", _owner),
+)

@@ -1,0 +1,120 @@
+"""compose.yaml as users run it: built, started, a device brought ashore, scaled, and taken down again.
+
+It builds images and needs a Docker Engine, so it runs only when asked: ASHORE_TEST_COMPOSE=1. ASHORE_COMPOSE names the
+command where it is not `docker compose`, and ASHORE_BUILD_CA the PEM bundle of a network with its own authority.
+`tests/e2e/compose/` has what a bare machine needs.
+"""
+
+import json
+import os
+import re
+import secrets
+import shlex
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        os.environ.get("ASHORE_TEST_COMPOSE") != "1",
+        reason="it builds images and needs a Docker Engine: set ASHORE_TEST_COMPOSE=1",
+    ),
+]
+
+_ROOT = Path(__file__).parents[2]
+# Another address of loopback, so that whatever runs on this machine already keeps its ports.
+_ADDRESS = "127.0.8.39"
+
+
+class Project:
+    """The containers of compose.yaml, under a name of their own."""
+
+    def __init__(self) -> None:
+        files = ["compose.yaml", *(["tests/e2e/compose/own-ca.yaml"] if os.environ.get("ASHORE_BUILD_CA") else [])]
+        self._command = [
+            *shlex.split(os.environ.get("ASHORE_COMPOSE", "docker compose")),
+            "--ansi=never",
+            "--progress=plain",
+            f"--project-name=ashore-test-{secrets.token_hex(3)}",
+            *(f"--file={_ROOT / file}" for file in files),
+        ]
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of compose; what it prints is the answer."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            env={**os.environ, "ASHORE_BIND": _ADDRESS},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"compose {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, *arguments: str) -> None:
+        """Start everything and wait until it is healthy."""
+        try:
+            self.run("up", "--detach", "--wait", *arguments)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.run('logs', '--no-color')}") from None
+
+    def states(self) -> dict[str, str]:
+        """The health of every container that runs, by its name."""
+        lines = self.run("ps", "--format=json").splitlines()
+        return {(each := json.loads(line))["Name"]: each["Health"] for line in lines}
+
+    def bring_a_device_ashore(self) -> str:
+        """Run the service `device`; its timeline."""
+        return self.run("run", "--rm", "device")
+
+    def close(self) -> None:
+        """Take everything down."""
+        self.run("--profile=tools", "down", "--volumes", "--remove-orphans", "--timeout=20")
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Project]:
+    project = Project()
+    try:
+        project.run("build")
+        project.start()
+        yield project
+    finally:
+        project.close()
+
+
+def test_every_service_is_healthy(project: Project) -> None:
+    states = project.states()
+    assert len(states) == 4, states
+    assert set(states.values()) == {"healthy"}
+
+
+def test_a_device_comes_ashore(project: Project) -> None:
+    timeline = project.bring_a_device_ashore()
+    steps = [timeline.index(word) for word in ("manufactured", "sold", "owned", "registered", "redirected", "ashore")]
+    assert steps == sorted(steps), timeline
+
+
+def test_no_container_can_write_outside_its_volume(project: Project) -> None:
+    for service in ("manufacturer", "rendezvous", "owner"):
+        seen = project.run("exec", "-T", service, "sh", "-c", "id -u; touch /x /opt/ashore/x 2>&1; ls /data /data/keys")
+        assert seen.startswith("10001\n")
+        assert seen.count("Read-only file system") == 2
+        others = {"manufacturer", "owner"} - {service}
+        assert not any(re.search(rf"^{other}-", seen, re.MULTILINE) for other in others), seen
+
+
+def test_devices_come_ashore_over_two_replicas_of_the_rendezvous(project: Project) -> None:
+    project.start("--scale", "rendezvous=2", "--no-recreate")
+    assert len(project.states()) == 5
+    for _ in range(3):
+        assert "ashore" in project.bring_a_device_ashore()
+    for port in (8040, 8041):
+        with urllib.request.urlopen(f"http://{_ADDRESS}:{port}/readyz") as answer:
+            assert answer.status == 200

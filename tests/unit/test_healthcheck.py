@@ -1,0 +1,86 @@
+"""The health check of containers, against real listeners."""
+
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ashore.certificates import self_signed
+from ashore.healthcheck import main
+
+
+class _Service(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        ready = self.path == "/readyz"
+        body = b"{}" if ready else b'{"ready":false,"checks":{"bus":{}}}'
+        self.send_response(200 if ready else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _serving(context: ssl.SSLContext | None = None) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield str(server.server_port)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_ready_service_is_healthy() -> None:
+    with _serving() as port:
+        assert main([], {"ASHORE_PORT": port}) == 0
+
+
+def test_what_a_service_lacks_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with _serving() as port:
+        assert main([f"http://127.0.0.1:{port}/other"], {}) == 1
+    assert '503 {"ready":false,"checks":{"bus":{}}}' in capsys.readouterr().out
+
+
+def test_a_service_with_a_certificate_is_asked_over_tls(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem, path = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), tmp_path / "service.pem"
+    path.write_bytes(pem + self_signed(key, "devices.example", datetime.now(UTC)).public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(path)
+    with _serving(context) as port:
+        assert main([], {"ASHORE_PORT": port, "ASHORE_TLS_CERTIFICATE": str(path)}) == 0
+
+
+def test_where_nothing_listens_nothing_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:1/readyz"], {}) == 1
+    assert "Connection refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [b"", b"+INFO\r\n", b"HTTP/1.1"])
+def test_what_is_not_http_is_not_healthy(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer, args=(listener, answer))
+        thread.start()
+        assert main([f"http://127.0.0.1:{listener.getsockname()[1]}/"], {}) == 1
+        thread.join()
+
+
+def _answer(listener: socket.socket, answer: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(answer)
