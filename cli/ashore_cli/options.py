@@ -1,8 +1,6 @@
 """What most commands may be told: the form of the output, and where the services are."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +9,6 @@ from cyclopts import Group, Parameter
 
 if TYPE_CHECKING:
     # The clients take a quarter of a second to import, which `--help` shall not wait for.
-    from ashore.bus.nats import NatsBus
     from ashore.client import Client, Context
 
 CONNECTION = Group("Connection", sort_key=100)
@@ -60,27 +57,3 @@ class Options:
         from ashore.client import Client  # noqa: PLC0415 - see the import for typing above
 
         return Client(self.context())
-
-    @asynccontextmanager
-    async def bus(self) -> "AsyncIterator[NatsBus]":
-        """The bus, for the length of a block."""
-        async with bus(self.context()) as joined:
-            yield joined
-
-
-@asynccontextmanager
-async def bus(context: "Context", user: str = "cli") -> "AsyncIterator[NatsBus]":
-    """The bus of a context, as one of its users; raise BusUnavailable where there is none."""
-    from ashore.bus import BusUnavailable  # noqa: PLC0415 - see the import for typing above
-    from ashore.bus.nats import connect  # noqa: PLC0415 - see the import for typing above
-
-    seed = context.nats.seed.reveal() if context.nats.seed else None
-    joined = await connect(context.nats.url, name=user, seed=seed)
-    try:
-        try:
-            await joined.check()
-        except BusUnavailable as error:
-            raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
-        yield joined
-    finally:
-        await joined.close()

@@ -4,10 +4,11 @@ A dialogue keeps the session token, encrypts and decrypts where the message says
 guard of `ashore.fdo.messages`. What this side cannot accept is told to the peer in message 255.
 """
 
+import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -47,12 +48,12 @@ class Dialogue:
         self._last = START
 
     async def ask(
-        self, message: Message, answer: type[Answer], keys: SessionKeys | None = None, *, resend: int = 0
+        self, message: Message, answer: type[Answer], keys: SessionKeys | None = None, *, resend: Sequence[float] = ()
     ) -> Answer:
         """Send a message and give its answer, which must be of the class given.
 
-        `resend`: how often the same bytes are sent again when no answer comes. Only for messages that cannot be taken
-        twice by the peer.
+        `resend`: pauses in seconds, after each of which the same bytes are sent again when no answer came, or the peer
+        said that the fault was its own. Only for messages that a peer cannot take twice.
         """
         body = message.encode()
         if keys is not None and message.encrypted:
@@ -83,10 +84,17 @@ class Dialogue:
         with contextlib.suppress(TransportError, PeerError):
             await self._transport.post(self.url, message.number, message.encode(), self._token)
 
-    async def _send(self, number: int, body: bytes, resend: int) -> Reply:
-        for _ in range(resend):
-            with contextlib.suppress(TransportError):
+    async def _send(self, number: int, body: bytes, resend: Sequence[float]) -> Reply:
+        for pause in resend:
+            try:
                 return await self._transport.post(self.url, number, body, self._token)
+            except TransportError as error:
+                self.tell("failed", str(error), message=number)
+            except PeerError as error:
+                if error.peer_code != FdoError.code:
+                    raise
+                self.tell("failed", error.reason, message=number)
+            await asyncio.sleep(pause)
         return await self._transport.post(self.url, number, body, self._token)
 
 

@@ -37,12 +37,11 @@ from ashore_device import protocols
 from ashore_device.credential_file import Candidate, CredentialFile, Record
 from ashore_device.dialogue import Dialogue, dialogue
 from ashore_device.errors import OnboardingError, StateError, TransportError, describe
+from ashore_device.failures import SETTLING_ROUNDS, Failures
 from ashore_device.progress import Kind, Progress, Report, ignore
 from ashore_device.routes import last_delay, owner_urls, routes
 from ashore_device.transport import Transport
 
-SETTLING_ROUNDS: Final = 3
-"""Rounds in which the owner must refuse all credentials of a device that has sent Done(70)."""
 _NEGOTIABLE: Final = (100, 101, 500)
 """Codes with which owners refuse algorithms: ours says 101, others are less exact."""
 _SPREAD: Final = 0.25
@@ -65,6 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     first_delay: float = 2.0
     """Seconds after the first round, doubled after each; the rendezvous info may ask for others."""
     longest_delay: float = 120.0
+    done_pauses: tuple[float, ...] = (0.0, 1.0, 4.0)
+    """Seconds before each time that Done(70) is sent again, when no answer came or the owner could not store."""
 
 
 class Onboarded(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +93,6 @@ class Site(NamedTuple):
     chance: Callable[[], float] = random.random
 
 
-class _Failure(NamedTuple):
-    guid: str
-    url: str
-    error: Exception
-
-
 class Onboarding:
     """One device's way to its owner."""
 
@@ -109,7 +104,7 @@ class Onboarding:
         self._site = site
         self._options = options
         self._report = report
-        self._failures: list[_Failure] = []
+        self._failures = Failures()
 
     async def run(self, *, again: bool = False) -> Onboarded:
         """Onboard; `again` lets a device start over that has been onboarded, as it must after a resale.
@@ -126,7 +121,8 @@ class Onboarding:
         refusals = 0
         for number in itertools.count(1):
             done = await self._round()
-            refusals = refusals + 1 if self._refused() else 0
+            weight = self._failures.refusal(self._record)
+            refusals = refusals + weight if weight else 0
             last = number == self._options.rounds
             if done is None and (refusals >= SETTLING_ROUNDS or (refusals and last)):
                 done = await self._settle()
@@ -137,10 +133,10 @@ class Onboarding:
             if last:
                 break
             await self._wait(self._pause(number), f"round {number} led to no owner")
-        raise OnboardingError(self._summary())
+        raise OnboardingError(self._failures.summary(self._record))
 
     async def _round(self) -> Onboarded | None:
-        self._failures = []
+        self._failures = Failures()
         record = self._record
         for route in routes(record):
             if route.bypass:
@@ -198,7 +194,7 @@ class Onboarding:
             conversation = DeviceConversation(self._site.modules(), self._site.facts, size)
             await protocols.converse(talk, joined, conversation)
             await self._keep(self._record.finishing(candidate, None if setup.reuse else setup.credential, url))
-            await protocols.finish(talk, joined)
+            await protocols.finish(talk, joined, options.done_pauses)
             await self._keep(self._record.settled("onboarded", setup.credential, url))
         return self._outcome(old, url, reused=setup.reuse)
 
@@ -225,16 +221,6 @@ class Onboarding:
             await asyncio.to_thread(self._file.save, record)
             self._record = record
 
-    def _refused(self) -> bool:
-        """Whether the owner itself refused every credential of a device that may have been onboarded."""
-        refused = {
-            failure.guid
-            for failure in self._failures
-            if isinstance(failure.error, PeerError) and failure.error.message_number == HelloDevice.number
-        }
-        known = {candidate.credential.guid.hex() for candidate in self._record.candidates}
-        return self._record.state == "finishing" and known <= refused
-
     def _talk(self, url: str, credential: Credential) -> AbstractAsyncContextManager[Dialogue]:
         about = Progress(kind="message", text="", serial=self._record.serial, guid=credential.guid.hex())
         return dialogue(self._transport, url, about, self._report)
@@ -244,7 +230,7 @@ class Onboarding:
         self._report(Progress(kind=kind, text=text, serial=self._record.serial, guid=guid, url=url))
 
     def _note(self, candidate: Candidate, url: str, error: Exception) -> None:
-        self._failures.append(_Failure(candidate.credential.guid.hex(), url, error))
+        self._failures.note(candidate, error)
         self._tell("failed", describe(error), candidate.credential, url)
 
     async def _wait(self, seconds: float, why: str) -> None:
@@ -262,23 +248,6 @@ class Onboarding:
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + _SPREAD * (2 * self._site.chance() - 1))
-
-    def _summary(self) -> str:
-        who = f"device {self._record.serial} ({self._record.guid})"
-        if not self._failures:
-            return f"{who} was not onboarded: its rendezvous info names nobody over http or https; initialise it anew"
-        # The failure that came furthest says most: a refusal tells more than a wrong address.
-        failure = max(self._failures, key=_progress)
-        return f"{who} was not onboarded: {describe(failure.error)}"
-
-
-def _progress(failure: _Failure) -> int:
-    match failure.error:
-        case PeerError():
-            return failure.error.message_number
-        case FdoError():
-            return HelloDevice.number
-    return 0
 
 
 def _ready(record: Record | None, file: CredentialFile, *, again: bool) -> Record:

@@ -3,6 +3,7 @@
 Which service to ask, and what to do when it fails, is decided in `onboard`.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ashore import cose
@@ -29,7 +30,6 @@ from ashore_device.dialogue import Dialogue, SystemEntropy
 
 _ENTROPY: Final = SystemEntropy()
 _NONCE_SIZE: Final = 16
-_DONE_RESENT: Final = 2
 _KEX: Final = {
     cose.ES256: (KexSuite.ECDH256, KexSuite.ECDH384, KexSuite.DHKEXID14, KexSuite.DHKEXID15),
     cose.ES384: (KexSuite.ECDH384, KexSuite.ECDH256, KexSuite.DHKEXID15, KexSuite.DHKEXID14),
@@ -111,11 +111,12 @@ async def converse(talk: Dialogue, joined: Joined, conversation: DeviceConversat
         await conversation.close()
 
 
-async def finish(talk: Dialogue, joined: Joined) -> None:
+async def finish(talk: Dialogue, joined: Joined, pauses: Sequence[float]) -> None:
     """Done(70) -> Done2(71).
 
-    Sent again when no answer comes: the owner takes it once, since the session is over then. An owner that keeps its
-    answer gives it again; another one refuses, and the device settles the matter in a later session.
+    Sent again, after these pauses, when no answer comes: the owner takes it once, since the session is over then. An
+    owner that keeps its answer gives it again; another one refuses, and the device settles the matter in a later
+    session. That costs all of service info once more, so it pays to try.
     """
-    done2 = await talk.ask(to2_device.done(joined), Done2, joined.keys, resend=_DONE_RESENT)
+    done2 = await talk.ask(to2_device.done(joined), Done2, joined.keys, resend=pauses)
     to2_device.finish(done2, joined)

@@ -16,7 +16,7 @@ from ashore_device.transport import HttpTransport
 
 
 async def main(folder: Path, url: str) -> None:
-    settings = Settings(options=Options(first_delay=0.01, rounds=8))
+    settings = Settings(options=Options(first_delay=0.01, rounds=8, done_pauses=(0.0,)))
     async with HttpTransport() as transport, Fetcher() as fetcher:
         device = Device(folder, transport, fetcher, settings=settings)
         try:

@@ -12,6 +12,7 @@ import pytest
 
 from ashore.fdo import rvinfo
 from ashore.fdo.ciphers import CipherSuite
+from ashore.fdo.errors import PeerError
 from ashore.fdo.kex import KexSuite
 from ashore.fdo.serviceinfo.command import RunCommand
 from ashore.fdo.serviceinfo.download import DownloadFile
@@ -23,6 +24,7 @@ from ashore.fdo.types import Transport as Scheme
 from ashore_device.credential_file import Record
 from ashore_device.device import Device, Settings
 from ashore_device.errors import BusyError, InitialisationError, OnboardingError, StateError, TransportError
+from ashore_device.failures import SETTLING_ROUNDS
 from ashore_device.fetching import Fetcher
 from ashore_device.fleet import Fleet, serials
 from ashore_device.host import Policy
@@ -32,7 +34,7 @@ from ashore_device.progress import Progress, Report, ignore
 from tests import fdo_kit as kit
 from tests.contract.device_world import MAKER_URL, OWNER_URL, RENDEZVOUS_URL, Fault, InProcess, World
 
-QUICK = Options(first_delay=0.001, longest_delay=0.002, rounds=8)
+QUICK = Options(first_delay=0.001, longest_delay=0.002, rounds=8, done_pauses=(0.0, 0.0))
 REQUEST = Request(serial="S-1", device_info="test")
 MESSAGES = (10, 12, 30, 32, 60, 62, 64, 66, 68, 70)
 
@@ -416,6 +418,35 @@ async def test_a_last_word_that_stays_lost_costs_another_round(make: Maker, serv
     assert done.confirmed == serves_again
     assert len(world.commits) == (2 if serves_again else 1)
     assert bytes.fromhex(done.guid) == world.commits[-1][1]
+    # An owner without more to say refuses the new credential's voucher, which shows that it has it.
+    assert done.rounds == 2
+
+
+async def test_an_owner_that_says_no_more_than_no_is_asked_a_few_times(make: Maker) -> None:
+    world = World(serves_again=False)
+    transport = InProcess(world)
+
+    async def forget(given: int) -> None:
+        if given == 70:
+            world.vouchers.clear()
+            raise TransportError("the connection was lost")
+
+    transport.after = forget
+    done = await onboard_with(make, transport)
+    assert (done.confirmed, done.rounds) == (False, 1 + SETTLING_ROUNDS)
+
+
+async def test_an_owner_that_cannot_store_is_asked_again(make: Maker) -> None:
+    world = World(steps=steps)
+    left = [2]
+
+    async def full(given: int) -> None:
+        if given == 70 and left[0]:
+            left[0] -= 1
+            raise PeerError(500, 70, "the owner cannot store anything at the moment")
+
+    done = await onboard_with(make, InProcess(world, before=full))
+    assert (done.confirmed, done.rounds, len(world.conversations)) == (True, 1, 1)
 
 
 async def onboard_with(make: Maker, transport: InProcess):

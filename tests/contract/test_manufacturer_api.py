@@ -110,7 +110,7 @@ async def test_a_million_vouchers_are_read_through_indexes(made: Factory) -> Non
 async def test_a_voucher_is_shown_with_its_owners_and_where_it_looks(made: Factory) -> None:
     guid = await made.initialise(Newcomer(serial="SN-1"))
     shown = (await made.http.get(f"/vouchers/{guid.upper()}")).json()
-    key = fingerprint((await made.keyring.signer("p256")).public_key)
+    key = (await made.keyring.maker("p256")).fingerprint
     assert (shown["guid"], shown["serial"], shown["state"], shown["key_type"]) == (guid, "SN-1", "issued", "SECP256R1")
     assert (shown["owners"], shown["owner_key"], shown["extended_at"]) == ([key], key, None)
     assert shown["rv_info"][0]["dns"] == "rv.example"

@@ -14,6 +14,7 @@ from ashore.fdo.messages import AppStart, SetHmac
 from ashore.fdo.types import Hash, HashType, KeyEncoding, KeyType, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.sessions import Sealer
+from ashore_manufacturer.model import Party
 from ashore_manufacturer.store import Store
 from tests import fdo_kit
 from tests.contract.manufacturer_kit import Factory, Newcomer, error, factory
@@ -38,7 +39,7 @@ async def test_every_device_gets_a_voucher_of_its_own_kind(made: Factory, kind: 
     voucher = await stored(made.store, await made.initialise(newcomer))
     vouchers.verify(voucher)
     assert fingerprint(voucher.device_key) == fingerprint(newcomer.public)
-    assert voucher.header.public_key.key() == (await made.keyring.signer(kind)).public_key
+    assert voucher.header.public_key.key() == (await made.keyring.maker(kind)).signer.public_key
     assert voucher.header.public_key.encoding is (
         KeyEncoding.X509 if kind.startswith("rsa") and encoding is KeyEncoding.COSEKEY else encoding
     )
@@ -65,7 +66,7 @@ async def test_a_voucher_and_its_event_are_one(made: Factory) -> None:
 
 async def test_a_voucher_is_sold_as_soon_as_it_is_made(tmp_path: Path) -> None:
     buyer = fdo_kit.signer("buyer", "p256").public_key
-    async with factory(tmp_path, sell_to=[buyer]) as made:
+    async with factory(tmp_path, sell_to=Party([buyer])) as made:
         guid = await made.initialise(Newcomer())
         voucher = await stored(made.store, guid)
         assert await made.published(2) == [f"voucher-issued.{guid}", f"voucher-extended.{guid}"]
@@ -84,7 +85,7 @@ async def last_of(bus: MemoryBus, count: int):
 
 
 async def test_a_buyer_without_a_key_of_the_kind_leaves_the_voucher_to_the_manufacturer(tmp_path: Path) -> None:
-    async with factory(tmp_path, sell_to=[fdo_kit.signer("buyer", "p384").public_key]) as made:
+    async with factory(tmp_path, sell_to=Party([fdo_kit.signer("buyer", "p384").public_key])) as made:
         voucher = await stored(made.store, await made.initialise(Newcomer("p256")))
     assert voucher.entries == ()
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from ashore.client import Client, Context
 from ashore_cli.errors import CommandError, printable
+from ashore_cli.joining import joined
 from ashore_cli.local.devices import Virtual, next_serials, request
 from ashore_cli.local.hints import command
 from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
 from ashore_cli.local.timeline import Timeline
-from ashore_cli.options import bus
 from ashore_cli.stack import AlreadyRunning, Ports, Stack
 
 PREFIX: Final = "demo"
@@ -55,8 +55,8 @@ async def bring_ashore(context: Context, screen: Screen) -> str:
     screen.out.print(f"\nThe way of the virtual device {serial}\n", style="bold")
     timeline = Timeline(screen, serial)
     async with (
-        bus(context) as joined,
-        timeline.following(joined),
+        joined(context) as bus,
+        timeline.following(bus),
         Virtual.folder(context, report=timeline.device) as virtual,
     ):
         screen.waiting("the device asks the manufacturer for its credential (DI)")

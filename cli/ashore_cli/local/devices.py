@@ -5,12 +5,16 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
+
+import msgspec
 
 from ashore.client import Context
+from ashore.fdo import rvinfo
 from ashore.keys import KeyKind
-from ashore_device.credential_file import CredentialFile, Record
-from ashore_device.device import CREDENTIAL, Device, Settings
+from ashore_cli.errors import CommandError
+from ashore_device.credential_file import CredentialFile
+from ashore_device.device import CREDENTIAL, FILES, Device, Settings
 from ashore_device.errors import CredentialFileError
 from ashore_device.fetching import Fetcher
 from ashore_device.fleet import Fleet
@@ -57,9 +61,31 @@ def request(serial: str = "", kind: KeyKind = "p256", encoding: str = "x509", mo
     return Request(kind=kind, encoding=encoding, serial=serial or None, device_info=model)
 
 
-def records(folder: Path) -> list[tuple[str, Record | None]]:
-    """All devices below a folder by their serial numbers; None for one whose credential cannot be read."""
-    return [(path.parent.name, _record(path)) for path in sorted(folder.glob(f"*/{CREDENTIAL}"))]
+class Known(msgspec.Struct, kw_only=True):
+    """What there is to tell of a device on this machine, without its secrets."""
+
+    serial: str
+    guid: str
+    state: str
+    """`initialising`, `initialised`, `finishing`, `onboarded`; `damaged` where its credential cannot be read."""
+    device_info: str
+    owner_url: str
+    rendezvous: list[str]
+    folder: str
+    files: list[str]
+
+
+def known(folder: Path) -> list[Known]:
+    """All devices below a folder, by their serial numbers."""
+    return [_known(path) for path in sorted(folder.glob(f"*/{CREDENTIAL}"))]
+
+
+def one_known(folder: Path, serial: str) -> Known:
+    """One of them; raise CommandError where there is none."""
+    path = folder / serial / CREDENTIAL
+    if Path(serial).name != serial or not path.is_file():
+        raise CommandError(f"there is no device '{serial}' in {folder}", remedy="list them: `ashore device list`")
+    return _known(path)
 
 
 def next_serials(folder: Path, prefix: str, count: int) -> list[str]:
@@ -70,8 +96,26 @@ def next_serials(folder: Path, prefix: str, count: int) -> list[str]:
     return [f"{prefix}-{number:04}" for number in range(first, first + count)]
 
 
-def _record(path: Path) -> Record | None:
+def _known(path: Path) -> Known:
+    files = sorted(str(each.relative_to(path.parent)) for each in path.parent.glob(f"{FILES}/**/*") if each.is_file())
+    facts = _facts(path)
+    return Known(**facts, folder=str(path.parent), files=files)
+
+
+def _facts(path: Path) -> dict[str, Any]:
     try:
-        return CredentialFile(path).load()
+        record = CredentialFile(path).load()
     except CredentialFileError:
-        return None
+        record = None
+    if record is None:
+        name = path.parent.name
+        return {"serial": name, "guid": "", "state": "damaged", "device_info": "", "owner_url": "", "rendezvous": []}
+    likeliest = record.candidates[0]
+    return {
+        "serial": record.serial,
+        "guid": record.guid,
+        "state": record.state,
+        "device_info": record.device_info,
+        "owner_url": likeliest.owner_url or "",
+        "rendezvous": [url for one in rvinfo.decode(likeliest.credential.rv_info) for url in one.urls()],
+    }

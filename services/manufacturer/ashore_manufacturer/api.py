@@ -26,7 +26,7 @@ from ashore.http.routes import Handler, Method, Request, Route
 from ashore.keys import KeyKind
 from ashore.telemetry import parse_traceparent
 from ashore_manufacturer.model import (
-    Bundle,
+    Party,
     SaleRule,
     VoucherDetail,
     VoucherPage,
@@ -38,7 +38,7 @@ from ashore_manufacturer.model import (
     storable,
     warnings,
 )
-from ashore_manufacturer.protocol import Keyring, Policies, extension, source_of
+from ashore_manufacturer.protocol import Keyring, Maker, Policies, extension, source_of
 from ashore_manufacturer.store import Store, Telling, VoucherRow
 
 _GUID: Final = re.compile(r"[0-9a-f]{32}")
@@ -134,7 +134,7 @@ class Api:
         if row.state == "issued":
             await self._extend(row, buyer, parse_traceparent(request.headers.get("traceparent")))
             row = await self._find(request)
-        if row.owner_key not in map(fingerprint, buyer):
+        if row.owner_key not in buyer.fingerprints.values():
             raise Problem(
                 409,
                 f"the voucher {row.guid} was extended already, to the key {row.owner_key}",
@@ -171,11 +171,7 @@ class Api:
 
     async def keys(self, _request: Request) -> list[Key]:
         """The keys, made where they are missing."""
-        signers = await self._keyring.signers()
-        return [
-            Key(kind, fingerprint(signer.public_key), bundles.to_pem(signer.public_key), _certificates(signer.chain))
-            for kind, signer in signers.items()
-        ]
+        return [_key(maker) for maker in await self._keyring.makers()]
 
     async def _find(self, request: Request) -> Row[Any]:
         guid = request.path_params["guid"].lower().replace("-", "")
@@ -186,23 +182,22 @@ class Api:
             )
         return row
 
-    async def _extend(self, row: Row[Any], buyer: Bundle, trace: str | None) -> None:
+    async def _extend(self, row: Row[Any], buyer: Party, trace: str | None) -> None:
         voucher = Voucher.decode(row.voucher)
-        signer = await self._keyring.signer(kind_of(voucher.owner_key))
+        maker = await self._keyring.maker(kind_of(voucher.owner_key))
         try:
-            sold = sell(voucher, signer, buyer)
+            sale = sell(voucher, maker.signer, buyer)
         except VoucherError as error:
             raise Problem(
                 409, str(error), remedy="put the key back with which the voucher was made, and restart"
             ) from error
-        if sold is None:
-            kind = kind_of(signer.public_key)
+        if sale is None:
             raise Problem(
                 422,
-                f"the buyer has no key of the kind {kind}, which this voucher needs",
-                remedy=f"give a {kind} public key; the device can check no other",
+                f"the buyer has no key of the kind {maker.kind}, which this voucher needs",
+                remedy=f"give a {maker.kind} public key; the device can check no other",
             )
-        record, event = extension(VoucherRow._make(row[1:]), sold, _now())
+        record, event = extension(VoucherRow._make(row[1:]), sale, _now())
         await self._store.extend(record, Telling([event], self._source, trace))
 
 
@@ -226,9 +221,9 @@ def _check_directives(given: Sequence[Directive]) -> None:
         raise Problem(422, f"the directives cannot be encoded: {error}", remedy="correct the value") from error
 
 
-def _bundle(pem: str, where: str = "") -> Bundle:
+def _bundle(pem: str, where: str = "") -> Party:
     try:
-        return bundles.read(pem.encode())
+        return Party(bundles.read(pem.encode()))
     except BundleError as error:
         raise Problem(
             422, f"{where}{error}", remedy="give the buyer's PUBLIC KEY or CERTIFICATE blocks in PEM"
@@ -261,9 +256,10 @@ def _detail(row: Row[Any]) -> VoucherDetail:
     )
 
 
-def _certificates(chain: Sequence[bytes]) -> str:
-    found = (x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
-    return b"".join(found).decode("ascii")
+def _key(maker: Maker) -> Key:
+    chain = (x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in maker.signer.chain)
+    pem = bundles.to_pem(maker.signer.public_key)
+    return Key(maker.kind, maker.fingerprint, pem, b"".join(chain).decode("ascii"))
 
 
 def _download(content: str | bytes, name: str, kind: str) -> Response:

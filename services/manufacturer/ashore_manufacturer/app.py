@@ -14,7 +14,7 @@ from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
 from ashore.sql.outbox import Relay
 from ashore_manufacturer.api import Api
 from ashore_manufacturer.config import ManufacturerSettings
-from ashore_manufacturer.model import Bundle, Policy, directives
+from ashore_manufacturer.model import Party, Policy, directives
 from ashore_manufacturer.protocol import Keyring, ManufacturerExchange, Policies
 from ashore_manufacturer.store import MIGRATIONS, OUTBOX, Store
 
@@ -63,10 +63,10 @@ def default_policy(settings: ManufacturerSettings) -> Policy:
     return Policy(rvinfo.encode(directives(settings.rendezvous_urls)), sell_to=sell_to)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path) -> Party:
     """The public keys in a file; raise BundleError that names it."""
     try:
-        return bundles.read(path.read_bytes())
+        return Party(bundles.read(path.read_bytes()))
     except OSError as error:
         raise BundleError(f"ASHORE_SELL_TO is '{path}': the file cannot be read ({error.strerror})") from error
     except BundleError as error:

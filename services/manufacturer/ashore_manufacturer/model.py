@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from ashore import bundles, cbor, cose
+from ashore import cbor, cose
 from ashore.cose import Signer
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.messages import convert
 from ashore.fdo.rvinfo import Directive, RvInfo
-from ashore.fdo.types import Hash, encode_public_key
+from ashore.fdo.types import Hash, KeyEncoding, KeyType, PublicKey, encode_public_key, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.keys import KeyKind
 
@@ -27,8 +27,6 @@ VoucherState = Literal["issued", "extended"]
 Fingerprint = Annotated[str, Meta(description="SHA-256 of a public key's SubjectPublicKeyInfo, in hex.")]
 AUTHORITIES: Final[tuple[KeyKind, ...]] = ("p256", "p384")
 """The kinds of keys with which devices' certificates are signed."""
-Bundle = list[cose.PublicKey]
-"""The keys of one party, one of each kind that it buys."""
 _KINDS: Final[dict[int, KeyKind]] = {
     cose.ES256: "p256",
     cose.ES384: "p384",
@@ -87,26 +85,58 @@ class SaleRule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+class Party:
+    """A buyer's keys, the first of each kind, or one of the manufacturer's with its certificates.
+
+    Every form that devices ask for is made once.
+    """
+
+    def __init__(self, keys: Sequence[cose.PublicKey], chain: tuple[bytes, ...] = ()) -> None:
+        self._keys = {kind_of(key): key for key in reversed(keys)}
+        self._chain = chain
+        self._encoded: dict[tuple[KeyKind, KeyEncoding, KeyType], PublicKey] = {}
+        self.fingerprints = {kind: fingerprint(key) for kind, key in self._keys.items()}
+
+    def encoded(self, kind: KeyKind, encoding: KeyEncoding, key_type: KeyType) -> PublicKey:
+        """The key of a kind in the form that a device asks for; raise KeyError where there is none."""
+        found = self._encoded.get((kind, encoding, key_type))
+        if found is None:
+            # No device is known that reads RSA in a COSE_Key; the Go client asks for it, and then fails.
+            usable = KeyEncoding.X509 if encoding is KeyEncoding.COSEKEY and kind.startswith("rsa") else encoding
+            found = encode_public_key(self._keys[kind], usable, self._chain, key_type)
+            self._encoded[kind, encoding, key_type] = found
+        return found
+
+
 class Policy(NamedTuple):
     """What new devices are told, and to whom they are sold."""
 
     rv_info: RvInfo
-    rules: Sequence[tuple[SaleRule, Bundle]] = ()
-    sell_to: Bundle | None = None
+    rules: Sequence[tuple[SaleRule, Party]] = ()
+    sell_to: Party | None = None
 
-    def buyer(self, serial: str, device_info: str) -> Bundle | None:
+    def buyer(self, serial: str, device_info: str) -> Party | None:
         """Who buys a device; None where it stays the manufacturer's."""
-        return next((bundle for rule, bundle in self.rules if rule.fits(serial, device_info)), self.sell_to)
+        return next((buyer for rule, buyer in self.rules if rule.fits(serial, device_info)), self.sell_to)
 
 
-def sell(voucher: Voucher, seller: Signer, buyer: Bundle) -> Voucher | None:
-    """The voucher, extended to the buyer's key of the right kind; None where the buyer has none of that kind."""
-    key = bundles.of_kind(buyer, seller.public_key)
-    if key is None:
+class Sale(NamedTuple):
+    """A voucher signed over to a buyer."""
+
+    voucher: Voucher
+    owner_key: str
+    """Fingerprint of the buyer's key."""
+
+
+def sell(voucher: Voucher, seller: Signer, buyer: Party) -> Sale | None:
+    """Extend a voucher to the buyer's key of the right kind; None where the buyer has none of that kind."""
+    kind = kind_of(seller.public_key)
+    if kind not in buyer.fingerprints:
         return None
     header = voucher.header.public_key
     # Encoded as the header's key, because a constrained device reads one encoding only.
-    return vouchers.extend(voucher, seller, encode_public_key(key, header.encoding, kind=header.type))
+    key = buyer.encoded(kind, header.encoding, header.type)
+    return Sale(vouchers.extend(voucher, seller, key), buyer.fingerprints[kind])
 
 
 def kind_of(key: cose.PublicKey) -> KeyKind:

@@ -6,6 +6,7 @@ name. Before 13 is sent, voucher and events are on the disk in one transaction, 
 
 import asyncio
 import base64
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,12 +23,22 @@ from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import di, rvinfo
 from ashore.fdo.errors import InvalidMessageError, TokenError
 from ashore.fdo.messages import AppStart, Message, SetHmac
-from ashore.fdo.types import KeyEncoding, encode_public_key, fingerprint, key_types
+from ashore.fdo.types import key_types
 from ashore.fdo.voucher import Voucher
 from ashore.keys import KINDS, FileKeyStore, KeyKind
 from ashore.sessions import Sealer, SessionTable
 from ashore.sql import StorageUnavailable
-from ashore_manufacturer.model import AUTHORITIES, Policy, SaleRule, authority_for, kind_for, kind_of, sell, storable
+from ashore_manufacturer.model import (
+    AUTHORITIES,
+    Party,
+    Policy,
+    Sale,
+    SaleRule,
+    authority_for,
+    kind_for,
+    sell,
+    storable,
+)
 from ashore_manufacturer.store import Store, Telling, VoucherRow
 
 ROLE: Final = "manufacturer"
@@ -37,34 +48,49 @@ POLICY_SECONDS: Final = 1.0
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
+class Maker(NamedTuple):
+    """The manufacturer, by one of its keys."""
+
+    signer: cose.KeySigner
+    kind: KeyKind
+    party: Party
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the key."""
+        return self.party.fingerprints[self.kind]
+
+
 class Keyring:
     """The manufacturer's keys. A key is made when the first device of its kind comes; RSA takes up to a second."""
 
     def __init__(self, store: FileKeyStore, choice: Literal["match"] | KeyKind) -> None:
         self._store = store
         self._choice = choice
-        self._signers: dict[KeyKind, cose.KeySigner] = {}
+        self._makers: dict[KeyKind, Maker] = {}
 
     async def warm_up(self) -> None:
         """Load what most devices need, so that a key file of no use shows at the start; raise KeysError."""
         for kind in AUTHORITIES:
             await asyncio.to_thread(self._store.device_authority, kind)
         for kind in AUTHORITIES if self._choice == "match" else (self._choice,):
-            await self.signer(kind)
+            await self.maker(kind)
 
-    async def signer_for(self, device: cose.PublicKey) -> cose.KeySigner:
+    async def maker_for(self, device: cose.PublicKey) -> Maker:
         """The key that goes with a device's."""
-        return await self.signer(kind_for(self._choice, device))
+        return await self.maker(kind_for(self._choice, device))
 
-    async def signer(self, kind: KeyKind) -> cose.KeySigner:
+    async def maker(self, kind: KeyKind) -> Maker:
         """The key of a kind; raise KeysError."""
-        if kind not in self._signers:
-            self._signers[kind] = await asyncio.to_thread(self._store.signer, ROLE, kind)
-        return self._signers[kind]
+        maker = self._makers.get(kind)
+        if maker is None:
+            signer = await asyncio.to_thread(self._store.signer, ROLE, kind)
+            maker = self._makers[kind] = Maker(signer, kind, Party([signer.public_key], signer.chain))
+        return maker
 
-    async def signers(self) -> dict[KeyKind, cose.KeySigner]:
+    async def makers(self) -> list[Maker]:
         """All that new vouchers may carry."""
-        return {kind: await self.signer(kind) for kind in KINDS if self._choice in ("match", kind)}
+        return [await self.maker(kind) for kind in KINDS if self._choice in ("match", kind)]
 
     def certify(self, device: cose.PublicKey, subject: str, now: datetime) -> tuple[bytes, ...]:
         """A certificate chain for a device."""
@@ -105,7 +131,7 @@ def read_policy(documents: dict[str, bytes], default: Policy) -> Policy:
         policy = policy._replace(rv_info=rvinfo.encode(given))
     if "sale-rules" in documents:
         rules = msgspec.json.decode(documents["sale-rules"], type=list[SaleRule])
-        policy = policy._replace(rules=[(rule, bundles.read(rule.owner_keys.encode())) for rule in rules])
+        policy = policy._replace(rules=[(rule, Party(bundles.read(rule.owner_keys.encode()))) for rule in rules])
     return policy
 
 
@@ -113,7 +139,7 @@ class Initialisation(NamedTuple):
     """A DI under way."""
 
     session: di.DiSession
-    signer: cose.KeySigner
+    maker: Maker
     policy: Policy
 
 
@@ -160,13 +186,13 @@ class ManufacturerExchange(Exchange):
         """AppStart(10) -> SetCredentials(11)."""
         info = di.read_info(message)
         device = read_device_key(info)
-        signer, policy = await self._keyring.signer_for(device), await self._policies.current()
-        public = encode_public_key(signer.public_key, readable(info.encoding, signer), signer.chain, info.key_type)
+        maker, policy = await self._keyring.maker_for(device), await self._policies.current()
+        public = maker.party.encoded(maker.kind, info.encoding, info.key_type)
         chain = self._keyring.certify(device, info.serial, datetime.fromtimestamp(self._clock(), UTC))
         guid = self.entropy.random(16)
         turn.guid = guid.hex()
         session, reply = di.set_credentials(info, guid, policy.rv_info, public, chain, device)
-        self.sessions.put(turn.guid, Initialisation(session, signer, policy))
+        self.sessions.put(turn.guid, Initialisation(session, maker, policy))
         return reply, self.issue(reply, guid)
 
     async def _done(self, message: SetHmac, turn: Turn) -> tuple[Message, None]:
@@ -197,14 +223,14 @@ class ManufacturerExchange(Exchange):
         serial, device_info = storable(initialisation.session.serial), storable(voucher.header.device_info)
         key_type, now = voucher.header.public_key.type.name, int(self._clock() * 1000)
         issued = VoucherIssued(guid=turn.guid, serial=serial, device_info=device_info, key_type=key_type)
-        owner_key = fingerprint(initialisation.signer.public_key)
+        owner_key = initialisation.maker.fingerprint
         row = VoucherRow(turn.guid, serial, device_info, "issued", key_type, owner_key, now, None, b"")
-        source = source_of(self.replica)
-        sold = _sold(voucher, initialisation, serial, device_info)
-        if sold is None:
-            return row._replace(voucher=voucher.encode()), Telling([issued], source, turn.request.traceparent)
-        row, extended = extension(row, sold, now)
-        return row, Telling([issued, extended], source, turn.request.traceparent)
+        telling = Telling([issued], source_of(self.replica), turn.request.traceparent)
+        sale = _sale(voucher, initialisation, serial, device_info)
+        if sale is None:
+            return row._replace(voucher=voucher.encode()), telling
+        row, extended = extension(row, sale, now)
+        return row, telling._replace(events=[issued, extended])
 
 
 def source_of(replica: str) -> str:
@@ -226,34 +252,28 @@ def read_device_key(info: di.ManufacturingInfo) -> cose.PublicKey:
     return key
 
 
-def readable(encoding: KeyEncoding, signer: cose.KeySigner) -> KeyEncoding:
-    """The encoding that the device asks for, but for RSA keys in COSE_Key: the Go client asks, and cannot read them."""
-    is_rsa = kind_of(signer.public_key).startswith("rsa")
-    return KeyEncoding.X509 if encoding is KeyEncoding.COSEKEY and is_rsa else encoding
-
-
-def extension(row: VoucherRow, sold: Voucher, now: int) -> tuple[VoucherRow, VoucherExtended]:
+def extension(row: VoucherRow, sale: Sale, now: int) -> tuple[VoucherRow, VoucherExtended]:
     """A voucher's record and event after its sale."""
-    body, buyer = sold.encode(), fingerprint(sold.owner_key)
+    body = sale.voucher.encode()
     event = VoucherExtended(
         guid=row.guid,
         serial=row.serial,
         voucher=base64.b64encode(body).decode("ascii"),
-        owner_key=buyer,
-        digest=sold.digest,
+        owner_key=sale.owner_key,
+        digest=hashlib.sha256(body).hexdigest(),
     )
-    return row._replace(state="extended", owner_key=buyer, extended_at=now, voucher=body), event
+    return row._replace(state="extended", owner_key=sale.owner_key, extended_at=now, voucher=body), event
 
 
-def _sold(voucher: Voucher, initialisation: Initialisation, serial: str, device_info: str) -> Voucher | None:
-    buyer = initialisation.policy.buyer(serial, device_info)
+def _sale(voucher: Voucher, initialisation: Initialisation, serial: str, device_info: str) -> Sale | None:
+    maker, buyer = initialisation.maker, initialisation.policy.buyer(serial, device_info)
     if buyer is None:
         return None
-    sold = sell(voucher, initialisation.signer, buyer)
-    if sold is None:
+    sale = sell(voucher, maker.signer, buyer)
+    if sale is None:
         log.warning(
             "the buyer has no key of this device's kind: add one to the bundle, then extend the voucher",
             guid=voucher.guid.hex(),
-            kind=kind_of(initialisation.signer.public_key),
+            kind=maker.kind,
         )
-    return sold
+    return sale

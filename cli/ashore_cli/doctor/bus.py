@@ -1,0 +1,67 @@
+"""The bus: is it there, is it new enough, has it the streams."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ashore.bus import BusError, BusUnavailable, versions
+from ashore.client import Context
+from ashore_cli.doctor.finding import Finding, bad, well
+from ashore_cli.joining import joined
+
+_SECONDS: Final = 3.0
+_PORT: Final = 4222
+_START: Final = "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL"
+
+
+class Greeting(msgspec.Struct):
+    """What a NATS server says to whoever connects."""
+
+    version: str = ""
+    jetstream: bool = False
+
+
+async def examine(context: Context) -> AsyncIterator[Finding]:
+    """The server, then what we may do there."""
+    url = context.nats.url.split(",")[0].strip()
+    try:
+        greeting = await _greeting(url)
+        versions.refuse_old_version(greeting.version)
+    except (OSError, TimeoutError, ValueError) as error:
+        yield bad("bus", f"{url} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
+        return
+    except BusError as error:
+        yield bad("bus", str(error), "use NATS 2.12 or later, with JetStream")
+        return
+    yield well("bus", f"nats-server {greeting.version} at {url}")
+    yield await _streams(context)
+
+
+async def _streams(context: Context) -> Finding:
+    try:
+        async with joined(context) as bus:
+            await bus.check()
+    except BusUnavailable as error:
+        return bad("streams", str(error), "run `ashore streams declare`, and check ASHORE_NATS_SEED_FILE")
+    except BusError as error:
+        return bad("streams", str(error), "check ASHORE_NATS_SEED_FILE: it is the NKey seed of the user `cli`")
+    return well("streams", "all there")
+
+
+async def _greeting(url: str) -> Greeting:
+    parts = urlsplit(url)
+    async with asyncio.timeout(_SECONDS):
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port or _PORT)
+        try:
+            line = await reader.readline()
+        finally:
+            writer.close()
+    if not line.startswith(b"INFO "):
+        raise ValueError("it is no NATS server")
+    try:
+        return msgspec.json.decode(line.removeprefix(b"INFO "), type=Greeting)
+    except msgspec.MsgspecError as error:
+        raise ValueError("it is no NATS server") from error

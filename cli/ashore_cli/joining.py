@@ -1,0 +1,52 @@
+"""The bus, as commands use it: joined for the length of a block, its own log lines on the terminal only when bad."""
+
+import logging
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from ashore.bus import BusUnavailable
+from ashore.bus.nats import NatsBus, connect
+from ashore.client import Context
+
+
+@asynccontextmanager
+async def joined(
+    context: Context, *, user: str = "cli", seed: str | None = None, replicas: int = 1
+) -> AsyncIterator[NatsBus]:
+    """The bus of a context, as one of its users."""
+    _quieten()
+    if seed is None and context.nats.seed is not None:
+        seed = context.nats.seed.reveal()
+    tls = ssl.create_default_context(cafile=str(context.ca_file)) if context.ca_file else None
+    bus = await connect(context.nats.url, name=user, seed=seed, replicas=replicas, tls=tls)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def checked(bus: NatsBus, context: Context) -> None:
+    """Raise BusUnavailable, with the address, where the bus cannot be used."""
+    try:
+        await bus.check()
+    except BusUnavailable as error:
+        raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
+
+
+def _quieten() -> None:
+    """Libraries log to the standard output by default, where the command's answer belongs."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
