@@ -154,6 +154,7 @@ class CredentialFile:
             raise CredentialFileError(f"{self.path.parent} cannot be used: {error}") from error
         try:
             self._lock(descriptor)
+            self._sweep()
             yield
         finally:
             os.close(descriptor)
@@ -163,6 +164,12 @@ class CredentialFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(f"another process works with the device in {self.path.parent}; let it finish") from error
+
+    def _sweep(self) -> None:
+        """Remove drafts of processes that were killed while they wrote: there are keys in them."""
+        for draft in self.path.parent.glob(f".{self.path.name}.*"):
+            if draft.suffix != ".lock":
+                draft.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

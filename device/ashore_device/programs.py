@@ -8,6 +8,7 @@ program that is killed takes its children with it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -74,13 +75,11 @@ class Program(Process):
 
     async def wait(self, seconds: float) -> Progress:
         """Give what is new after at most `seconds`, sooner when the program ends or has written much."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not (self._over or self._stdout.full or self._stderr.full):
                     self._news.clear()
                     await self._news.wait()
-        except TimeoutError:
-            pass
         stdout, stderr = self._stdout.take(), self._stderr.take()
         drained = self._over and self._stdout.empty and self._stderr.empty
         return Progress(stdout=stdout, stderr=stderr, exit_code=self._code if drained else None)
@@ -103,7 +102,8 @@ class Program(Process):
     def _kill(self) -> None:
         # Before its leader is waited for, the group's number cannot belong to anybody else.
         if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _see_to_the_end(self, lifetime: float) -> None:
         try:
@@ -182,10 +182,9 @@ class _Stream(asyncio.Protocol):
     async def drain(self, seconds: float) -> None:
         """Read on until nobody writes any more, at most for a moment, and close."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._closed.wait()
         finally:
             self.close()
 

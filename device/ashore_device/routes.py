@@ -1,7 +1,8 @@
 """Where a device looks for its owner: rendezvous directives and the owner's addresses, as URLs in the order to try.
 
-Only http and https are spoken; everything else in a directive (Wi-Fi, media, other protocols) is somebody else's
-business on a Linux machine, whose network is up before this program starts.
+Only http and https are spoken. Everything else in a directive (Wi-Fi, media, other protocols) is somebody else's
+business on a Linux machine, whose network is up before this program starts. Hashes of TLS certificates are not looked
+at either: the voucher proves the owner, and what the rendezvous says is signed by the owner.
 """
 
 import re

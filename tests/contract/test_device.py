@@ -378,6 +378,27 @@ async def test_killed_a_second_time_while_it_recovers_it_still_comes_ashore(make
     assert knows(world, record)
 
 
+async def test_a_device_that_never_heard_of_its_initialisation_onboards_with_what_it_has(make: Maker) -> None:
+    world = World()
+    with pytest.raises(Killed):
+        await live(make(InProcess(world, after=kill_at(12))))
+    device = make(InProcess(world))
+    assert device.show().state == "initialising"
+    assert (await device.onboard()).confirmed
+
+
+async def test_a_second_initialisation_after_a_kill_keeps_the_key(make: Maker) -> None:
+    world = World()
+    with pytest.raises(Killed):
+        await live(make(InProcess(world, after=kill_at(12))))
+    device = make(InProcess(world))
+    before = device.show()
+    after = await device.initialise(MAKER_URL, REQUEST)
+    assert after.private_key == before.private_key
+    assert (after.state, after.confirmed) == ("initialised", True)
+    assert after.guid != before.guid
+
+
 async def test_killed_before_the_owner_has_decided_it_goes_on_with_the_old_credential(make: Maker) -> None:
     world = World()
     with pytest.raises(Killed):

@@ -113,6 +113,15 @@ def test_one_process_at_a_time(file: CredentialFile) -> None:
         pass
 
 
+def test_drafts_of_killed_processes_are_removed(file: CredentialFile) -> None:
+    file.save(record())
+    draft = file.path.with_name(".credential.json.0a1b2c3d4e5f")
+    draft.write_text("half a key")
+    with file.locked():
+        assert not draft.exists()
+    assert file.load() == record()
+
+
 def test_before_done_the_replacement_stands_in_front_of_what_was_proven() -> None:
     after = record(1, 2, 3).finishing(Candidate(credential=credential(2)), credential(9), "http://owner")
     assert [candidate.credential.guid[0] for candidate in after.candidates] == [9, 2, 1, 3]
