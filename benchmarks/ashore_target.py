@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,16 +17,10 @@ from ashore.bus.nats import connect
 from ashore.bus.server import EmbeddedServer
 from ashore.keys import FileKeyStore, KeyKind
 from benchmarks import lean_device
+from benchmarks.ports import free_port
 
 START_SECONDS = 20
 REGISTER_SECONDS = 120
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class AshoreTarget:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ashore.bus.nats import NatsBus
 from ashore.events import Envelope, EventError, encode, open_event, stream_of
+from ashore_cli.documents import to_yaml
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import checked, joined
 from ashore_cli.options import Options
@@ -101,8 +102,7 @@ class _Printer:
             case "json":
                 print(encode(envelope).decode(), flush=True)
             case "yaml":
-                builtin = msgspec.json.decode(encode(envelope))
-                print("---\n" + msgspec.yaml.encode(builtin).decode(), end="", flush=True)
+                print("---\n" + to_yaml(msgspec.json.decode(encode(envelope))), end="", flush=True)
             case _:
                 self._line(envelope)
 

@@ -84,7 +84,9 @@ def show_one(item: T, lines: Sequence[tuple[str, object]], options: Options) -> 
 def show_data(value: object, options: Options) -> None:
     """For programs."""
     if form(options) == "yaml":
-        sys.stdout.write(msgspec.yaml.encode(value, enc_hook=str).decode())
+        from ashore_cli.documents import to_yaml  # noqa: PLC0415 - YAML is slow to import
+
+        sys.stdout.write(to_yaml(value))
         return
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode() + "\n")
 

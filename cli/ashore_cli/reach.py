@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _GUID: Final = re.compile(r"[0-9a-f]{32}")
 _SHOWN: Final = 5
+_ENOUGH: Final = 50
 
 
 class Found(Protocol):
@@ -37,7 +38,7 @@ async def guid_at_owner(owner: "OwnerClient", text: str) -> str:
     """The GUID of one of the owner's devices, by the beginning of its GUID or of its serial number."""
 
     async def search(prefix: str) -> Sequence[Found]:
-        return (await owner.devices(search=prefix, limit=_SHOWN + 1)).items
+        return (await owner.devices(search=prefix, limit=_ENOUGH)).items
 
     return await _resolve(text, search, "the owner has no device")
 
@@ -46,7 +47,7 @@ async def guid_at_manufacturer(manufacturer: "ManufacturerClient", text: str) ->
     """The GUID of one of the manufacturer's vouchers, by the beginning of its GUID or of its serial number."""
 
     async def search(prefix: str) -> Sequence[Found]:
-        return (await manufacturer.vouchers(search=prefix, limit=_SHOWN + 1)).items
+        return (await manufacturer.vouchers(search=prefix, limit=_ENOUGH)).items
 
     return await _resolve(text, search, "the manufacturer has no voucher")
 
@@ -56,6 +57,8 @@ async def _resolve(text: str, search: Search, nothing: str) -> str:
     if _GUID.fullmatch(plain):
         return plain
     found = await search(text)
+    # A device that was onboarded has a former self of the same serial number.
+    found = [one for one in found if not getattr(one, "replaced_by", None)] or found
     # A whole serial number is meant even where it begins others: demo-1 and demo-10.
     exact = [one for one in found if one.serial == text]
     if len(exact) == 1 or len(found) == 1:

@@ -1,28 +1,28 @@
 """The manufacturer's management API, through its ASGI application."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from ashore import bundles
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.types import fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore_manufacturer.config import ManufacturerSettings
-from ashore_manufacturer.store import VOUCHERS
 from tests import fdo_kit
-from tests.contract.manufacturer_kit import Factory, Newcomer, factory
+from tests.contract.manufacturer_kit import Factory, Newcomer, anywhere, factory
 
+__all__ = ["anywhere"]
 BUYER = fdo_kit.signer("buyer", "p256").public_key
 DIRECTIVE = {"dns": "rv.example.net", "protocol": "https", "device_port": 443, "owner_port": 8443}
 
 
 @pytest.fixture
-async def made(tmp_path: Path) -> AsyncIterator[Factory]:
-    async with factory(tmp_path) as one:
-        yield one
+def made(anywhere: Factory) -> Factory:
+    return anywhere
 
 
 async def serials(made: Factory, **query: Any) -> list[str]:
@@ -86,25 +86,42 @@ async def test_serial_and_search_exclude_each_other(made: Factory) -> None:
     assert answer.status_code == 422
 
 
-async def test_a_million_vouchers_are_read_through_indexes(made: Factory) -> None:
-    """Not the time is asserted but the way: no list may read the whole table, or sort it."""
-    table, columns = VOUCHERS.name, "guid, serial"
-    for query in (
-        f"SELECT {columns} FROM {table} ORDER BY id DESC LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE state = 'issued' AND id < 9 ORDER BY id DESC LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE serial = 'x' ORDER BY id DESC LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE state = 'issued' AND serial = 'x' ORDER BY id DESC LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE serial >= 'x' AND serial < 'y' ORDER BY serial, id LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE state = 'issued' AND serial >= 'x' ORDER BY serial, id LIMIT 51",
-        f"SELECT {columns} FROM {table} WHERE guid >= 'a' AND guid < 'b' ORDER BY guid LIMIT 100",
-    ):
-        plan = await made.database.read(
-            lambda connection, query=query: [
-                row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")
-            ]
-        )
-        assert "TEMP B-TREE" not in str(plan), (query, plan)
-        assert plan == [f"SCAN {table}"] if "WHERE" not in query else "SEARCH" in plan[0], (query, plan)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "issued"},
+        {"serial": "SN-1"},
+        {"serial": "SN-1", "state": "issued"},
+        {"search": "SN"},
+        {"search": "SN", "state": "issued"},
+        {"search": "0011223344"},
+    ],
+    ids=str,
+)
+async def test_among_a_million_vouchers_no_list_reads_or_sorts_the_whole_table(
+    tmp_path: Path, query: dict[str, str]
+) -> None:
+    """Not the time is asserted but the way; a million rows take 0.4 ms a page this way, and seconds the other."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(*call: Any) -> None:
+        statements.append((call[2], call[3]))
+
+    async with factory(tmp_path) as made:
+        await made.initialise(Newcomer())
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            await serials(made, **query)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert statements
+        for statement, parameters in statements:
+            explain = partial(Connection.exec_driver_sql, statement=f"EXPLAIN QUERY PLAN {statement}")
+            plan = await made.database.read(
+                lambda connection, e=explain, p=parameters: str(e(connection, parameters=p).all())
+            )
+            assert "SEARCH" in plan, (statement, plan)
+            assert "SCAN" not in plan and "TEMP B-TREE" not in plan, (statement, plan)
 
 
 async def test_a_voucher_is_shown_with_its_owners_and_where_it_looks(made: Factory) -> None:

@@ -1,7 +1,6 @@
 """DI at the manufacturer: from a device's first message to its voucher on the disk, and what must not become one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,9 @@ from ashore.sessions import Sealer
 from ashore_manufacturer.model import Party
 from ashore_manufacturer.store import Store
 from tests import fdo_kit
-from tests.contract.manufacturer_kit import Factory, Newcomer, error, factory
+from tests.contract.manufacturer_kit import Factory, Newcomer, anywhere, error, factory, made
 
-
-@pytest.fixture
-async def made(tmp_path: Path) -> AsyncIterator[Factory]:
-    async with factory(tmp_path) as one:
-        yield one
+__all__ = ["anywhere", "made"]
 
 
 async def stored(store: Store, guid: str) -> Voucher:
@@ -224,15 +219,15 @@ async def test_a_full_disk_sends_the_device_away_and_leaves_nothing_half(made: F
     assert await made.published(len(told) + 1) == [*told, f"voucher-issued.{guid}"]
 
 
-async def test_a_voucher_whose_commit_was_not_heard_of_is_stored_once(made: Factory) -> None:
+async def test_a_voucher_whose_commit_was_not_heard_of_is_stored_once(anywhere: Factory) -> None:
     newcomer = Newcomer()
-    first = await made.send(10, newcomer.app_start())
+    first = await anywhere.send(10, newcomer.app_start())
     body = newcomer.set_hmac(first)
-    waiting = made.exchange.sessions.get(newcomer.credential.guid.hex())
-    assert (await made.send(12, body, first.token)).number == 13
-    made.exchange.sessions.put(newcomer.credential.guid.hex(), waiting)
-    assert (await made.send(12, body, first.token)).number == 13
-    assert await made.published(1) == [f"voucher-issued.{newcomer.credential.guid.hex()}"]
+    waiting = anywhere.exchange.sessions.get(newcomer.credential.guid.hex())
+    assert (await anywhere.send(12, body, first.token)).number == 13
+    anywhere.exchange.sessions.put(newcomer.credential.guid.hex(), waiting)
+    assert (await anywhere.send(12, body, first.token)).number == 13
+    assert await anywhere.published(1) == [f"voucher-issued.{newcomer.credential.guid.hex()}"]
 
 
 async def test_events_wait_while_the_bus_is_away(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def build() -> Path:
     binary.parent.mkdir(parents=True, exist_ok=True)
     # Two runs may build at the same time; each moves a whole file into place.
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        command = [compiler, "build", "-mod=readonly", "-trimpath", "-o", folder, "tool"]
+        command = [compiler, "build", "-mod=readonly", "-o", folder, "tool"]
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"go-fdo-client cannot be built: {done.stderr}"
         (Path(folder) / binary.name).replace(binary)

@@ -63,6 +63,19 @@ async def onboard(
     return await run(batch, options, onboard=True)
 
 
+@app.command
+async def run(
+    serial: Annotated[str | None, Parameter(help="Its serial number; by default the next one that is free.")] = None,
+    /,
+    *,
+    options: Options = HERE,
+) -> None:
+    """Make a device, bring it ashore and show its timeline as the events come."""
+    from ashore_cli.local.demo import run_device  # noqa: PLC0415 - see the import for typing above
+
+    await run_device(options, serial)
+
+
 @app.command(name="list")
 def list_(*, options: Options = HERE) -> None:
     """List the devices on this machine."""

@@ -11,10 +11,12 @@ from ashore_cli.reach import guid_at_owner
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
     from ashore.client.manufacturer import Key
+    from ashore.client.owner import OwnerClient
     from ashore.client.owner_model import Device, DeviceDetails, Onboarding, Waiting
 
 app = App(name="owner", help="The owner's devices, and who waits.")
 HERE: Final = Options()
+_ONBOARDINGS: Final = 5
 
 Guid = Annotated[str, Parameter(help="The GUID or the serial number, or how one of them begins.")]
 
@@ -28,6 +30,9 @@ async def list_(
     ] = None,
     search: Annotated[str | None, Parameter(help="How the GUID or the serial number begins.")] = None,
     limit: Annotated[int, Parameter(help="The most to list.")] = 100,
+    all: Annotated[  # noqa: A002 - the word that users know from other tools
+        bool, Parameter(help="Also the former selves of devices: each onboarding gives a new GUID.", negative="")
+    ] = False,
     options: Options = HERE,
 ) -> None:
     """List the devices whose vouchers the owner has."""
@@ -37,6 +42,8 @@ async def list_(
         items, more = await collect(
             lambda size, cursor: client.owner.devices(state=state, search=search, limit=size, cursor=cursor), limit
         )
+    if not all:
+        items = [one for one in items if not one.replaced_by]
     columns: list[Column[Device]] = [
         Column("guid", lambda one: short(one.guid)),
         Column("serial", lambda one: one.serial),
@@ -56,7 +63,7 @@ async def list_(
 async def show(guid: Guid, /, *, options: Options = HERE) -> None:
     """Show a device: its state, its onboardings, and what each step of its profile did."""
     async with options.client() as client:
-        device = await client.owner.device(await guid_at_owner(client.owner, guid))
+        device = await _with_history(client.owner, await guid_at_owner(client.owner, guid))
     show_one(device, _facts(device), options)
 
 
@@ -111,6 +118,17 @@ async def forget(guid: Guid, /, *, options: Options = HERE) -> None:
         one = await guid_at_owner(client.owner, guid)
         await client.owner.forget(one)
     say(f"Device {short(one)} is forgotten.")
+
+
+async def _with_history(owner: "OwnerClient", guid: str) -> "DeviceDetails":
+    """A device with its former selves' onboardings: the record of an onboarding is under the GUID that it ended."""
+    device = await owner.device(guid)
+    former = device.replaces
+    while former and len(device.onboardings) < _ONBOARDINGS:
+        predecessor = await owner.device(former)
+        device.onboardings += predecessor.onboardings
+        former = predecessor.replaces
+    return device
 
 
 def _facts(device: "DeviceDetails") -> list[tuple[str, object]]:

@@ -41,6 +41,10 @@ async def show(name: Name, /, *, options: Options = HERE) -> None:
     """Show a profile. With `-o yaml` it is what `apply` takes."""
     async with options.client() as client:
         profile = await client.owner.profile(name)
+    # What a step leaves at its default is nothing to read.
+    profile.steps = [
+        {key: value for key, value in step.items() if value not in (None, False)} for step in profile.steps
+    ]
     lines: list[tuple[str, object]] = [
         ("name", profile.name),
         ("description", profile.description),
@@ -153,5 +157,5 @@ async def delete_resource(
 
 
 def _step(step: dict[str, object]) -> str:
-    details = {key: value for key, value in step.items() if key != "step" and value not in (None, False)}
+    details = {key: value for key, value in step.items() if key != "step"}
     return f"{step.get('step')}: " + ", ".join(f"{key}={value!r}" for key, value in details.items())

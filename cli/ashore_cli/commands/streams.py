@@ -17,7 +17,11 @@ HERE: Final = Options()
 async def declare(
     *,
     seed_file: Annotated[
-        Path | None, Parameter(env_var="ASHORE_NATS_ADMIN_SEED_FILE", help="NKey seed of the bus user `admin`.")
+        Path | None,
+        Parameter(
+            env_var="ASHORE_NATS_SEED_FILE",
+            help="NKey seed of the bus user `admin`; by default nats/nkeys/admin.nk in the data folder.",
+        ),
     ] = None,
     replicas: Annotated[int, Parameter(help="Copies of each new stream; 3 in a cluster of three servers.")] = 1,
     options: Options = HERE,

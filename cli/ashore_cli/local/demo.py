@@ -12,6 +12,7 @@ from ashore_cli.local.hints import command
 from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
 from ashore_cli.local.timeline import Timeline
+from ashore_cli.options import Options
 from ashore_cli.stack import AlreadyRunning, Ports, Stack
 
 PREFIX: Final = "demo"
@@ -49,14 +50,21 @@ async def run_demo(data: Path, *, once: bool, port_offset: int | None) -> int:
     return code if once else 0
 
 
-async def bring_ashore(context: Context, screen: Screen) -> str:
+async def run_device(options: Options, serial: str | None) -> None:
+    """One device against services that run already, wherever."""
+    with Screen() as screen:
+        await bring_ashore(options.context(), screen, serial)
+
+
+async def bring_ashore(context: Context, screen: Screen, serial: str | None = None) -> str:
     """DI, sale, registration and onboarding of one new device; the answer is its last GUID."""
-    [serial] = await asyncio.to_thread(next_serials, context.data_dir / "devices", PREFIX, 1)
+    if serial is None:
+        [serial] = await asyncio.to_thread(next_serials, context.data_dir / "devices", PREFIX, 1)
     screen.out.print(f"\nThe way of the virtual device {serial}\n", style="bold")
     timeline = Timeline(screen, serial)
     async with (
         joined(context) as bus,
-        timeline.following(bus),
+        timeline.following(bus, context),
         Virtual.folder(context, report=timeline.device) as virtual,
     ):
         screen.waiting("the device asks the manufacturer for its credential (DI)")

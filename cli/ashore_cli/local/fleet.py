@@ -1,11 +1,14 @@
 """`ashore device init` and `onboard` at work: one device told in lines, many with a bar."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ashore.client import Client, ClientError, Unreachable
 from ashore.keys import KeyKind
 from ashore_cli.errors import DONE, REFUSED, CommandError, printable
 from ashore_cli.local.devices import Virtual, known, next_serials, request
@@ -16,6 +19,8 @@ from ashore_device.progress import Progress as Step
 
 _MOST: Final = 10_000
 _FEW: Final = 20
+_PATIENCE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.1
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -56,19 +61,42 @@ class _Bar:
         """One thing that a device tells."""
         if step.kind == "done" and step.text.startswith(self._last):
             self.progress.advance(self._task)
-        if self._only or step.kind == "failed":
+        if self._only and step.kind != "message":
             self.progress.console.print(f"{step.serial}  {printable(step.text)}", style="dim")
+
+
+async def _registered(options: Options, guids: list[str]) -> None:
+    """Give the owner a moment to register new devices, which real ones find out by coming again."""
+    with suppress(TimeoutError, ClientError):
+        async with asyncio.timeout(_PATIENCE_SECONDS), options.client() as client:
+            for guid in guids:
+                while not await _is_registered(client, guid):  # noqa: ASYNC110 - the owner is another process
+                    await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _is_registered(client: Client, guid: str) -> bool:
+    try:
+        return (await client.owner.device(guid)).registered_until is not None
+    except Unreachable:
+        raise
+    except ClientError:
+        # The owner has not heard of it yet, or somebody else has bought it.
+        return False
 
 
 async def run(batch: Batch, options: Options, *, onboard: bool) -> int:
     """Make, initialise and onboard; the answer is the exit code."""
     context = options.context()
     serials = batch.chosen(context.data_dir / "devices", onboard=onboard)
+    wanted = request("", batch.kind, batch.encoding, batch.model)
+    url = context.services["manufacturer"].url
     bar = _Bar(len(serials), onboard=onboard)
     async with Virtual.folder(context, report=bar.report) as virtual:
         with bar.progress:
-            wanted = request("", batch.kind, batch.encoding, batch.model)
-            summary = await virtual.fleet.run(serials, context.services["manufacturer"].url, wanted, onboard=onboard)
+            summary = await virtual.fleet.run(serials, url, wanted, onboard=False)
+            if onboard:
+                await _registered(options, [member.guid for member in summary.members if member.state == "initialised"])
+                summary = await virtual.fleet.run(serials, url, wanted, onboard=True)
     columns: list[Column[Member]] = [
         Column("serial", lambda one: one.serial),
         Column("guid", lambda one: short(one.guid)),

@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from rich.text import Text
 
 from ashore.bus.nats import NatsBus
+from ashore.client import Context
 from ashore.events import Event, EventError, VoucherIssued, open_event
 from ashore_cli.errors import CommandError, printable
+from ashore_cli.joining import checked
 from ashore_cli.local.screen import Screen
 from ashore_cli.telling import tell
 from ashore_device.progress import Progress
@@ -28,8 +30,9 @@ class Timeline:
         self._seen: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @asynccontextmanager
-    async def following(self, bus: NatsBus) -> AsyncIterator[None]:
+    async def following(self, bus: NatsBus, context: Context) -> AsyncIterator[None]:
         """Draw what comes for the length of a block."""
+        await checked(bus, context)
         task = asyncio.create_task(self._follow(bus), name="timeline")
         try:
             yield

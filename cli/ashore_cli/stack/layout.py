@@ -18,11 +18,18 @@ from typing import NamedTuple
 
 from ashore.client.context import FILE
 
+ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
+
 
 class Layout(NamedTuple):
     """One data folder."""
 
     path: Path
+
+    @property
+    def token(self) -> Path:
+        """The management APIs' token."""
+        return self.path / ADMIN_TOKEN
 
     @property
     def keys(self) -> Path:

@@ -4,6 +4,7 @@ Everything is made once and then kept, so preparing again is cheap and changes n
 private keys: an operator may put own keys into `keys/`.
 """
 
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,8 @@ from typing import Final
 from ashore import bundles, files
 from ashore.bus.permissions import USERS
 from ashore.bus.server_config import Listeners, configuration, prepare_users
-from ashore.http.auth import ADMIN_TOKEN, admin_token
 from ashore.keys import KINDS, FileKeyStore
-from ashore_cli.stack.layout import Layout
+from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
 from ashore_cli.stack.services import SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
@@ -34,7 +34,7 @@ def prepare(layout: Layout, told: Told) -> None:
     _publish(layout.trusted, "".join(texts))
     keys.session_key()
     prepare_users(layout.nats)
-    admin_token(layout.path)
+    files.read_or_create(layout.token, lambda: secrets.token_urlsafe(32).encode() + b"\n")
 
 
 def separate(layout: Layout, target: Path) -> list[Path]:
@@ -45,7 +45,7 @@ def separate(layout: Layout, target: Path) -> list[Path]:
     """
     for service in SERVICES:
         folder = files.private_directory(target / service.name)
-        _copy(layout.path / ADMIN_TOKEN, folder / ADMIN_TOKEN)
+        _copy(layout.token, folder / ADMIN_TOKEN)
         _copy(layout.seed(service.name), folder / "nats.seed")
         files.private_directory(folder / "keys")
         _copy(layout.keys / "session.key", folder / "keys" / "session.key")
@@ -65,7 +65,7 @@ def _separate_bus(layout: Layout, target: Path) -> None:
     for user in USERS:
         if user.name in ("admin", "cli"):
             _copy(layout.seed(user.name), people / f"{user.name}.nk")
-    _copy(layout.path / ADMIN_TOKEN, people / ADMIN_TOKEN)
+    _copy(layout.token, people / ADMIN_TOKEN)
     public.chmod(0o755)
     for path in (*map(layout.bundle, ROLES), layout.trusted):
         _publish(public / path.name, path.read_text())

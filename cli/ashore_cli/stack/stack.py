@@ -14,10 +14,9 @@ from ashore.bus.server import EmbeddedServer, ServerFailed
 from ashore.client import Client, ClientError, Context
 from ashore.client.context import BusEntry, ContextFile, ServiceEntry, write
 from ashore.files import private_directory
-from ashore.http.auth import ADMIN_TOKEN
 from ashore_cli.stack.child import Child, stop_orphan
 from ashore_cli.stack.happenings import AlreadyRunning, Happening, StackError, Tell, ignore
-from ashore_cli.stack.layout import Layout
+from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
 from ashore_cli.stack.ports import Ports
 from ashore_cli.stack.prepare import prepare
 from ashore_cli.stack.services import SERVICES, Place, Service

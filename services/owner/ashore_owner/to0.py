@@ -129,7 +129,10 @@ class Registrar:
             log.warning("to0 failed", guid=item.guid, reason=error.reason, retry_in=round(delay))
             await self._keep(item.guid, error=error.reason[:1000], attempts=item.attempts + 1, due=delay)
             return
-        log.info("registered", guid=item.guid, seconds=granted)
+        if granted:
+            log.info("registered", guid=item.guid, seconds=granted)
+        else:
+            log.info("not registered: the device comes without a rendezvous", guid=item.guid)
         await self._keep(item.guid, granted=granted, due=granted * RENEW_AT * self._spread() if granted else None)
 
     def _anywhere(self, voucher: Voucher) -> int:
@@ -169,7 +172,7 @@ class Registrar:
 
         def keep(connection: Connection) -> None:
             connection.execute(mine.values(values))
-            if error is None:
+            if granted:
                 connection.execute(owned.values(state=DeviceState.REGISTERED.value))
 
         await self._database.write(keep)
