@@ -94,8 +94,9 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _settings_page() -> str:
     common = {one.variable: one for one in Settings.describe()}
     introduction = (
-        "Every setting is an environment variable. `NAME_FILE` names a file that holds the value of `NAME`, which is how "
-        "secrets are given. An empty variable counts as unset. All that is wrong is told at once, before anything starts."
+        "Every setting is an environment variable. `NAME_FILE` names a file that holds the value of `NAME`, which is "
+        "how secrets are given. An empty variable counts as unset. All that is wrong is told at once, before anything "
+        "starts."
     )
     parts = ["## Every service", _settings_table(common.values())]
     for settings in SERVICES:
@@ -164,8 +165,8 @@ def _streams_table() -> str:
 def _rest_page(documents: Mapping[str, Json]) -> str:
     introduction = (
         "The management APIs. A request carries `Authorization: Bearer <token>`; the admin's token lies in the file "
-        "`admin-token` of the data folder, and the scope says what a token must be allowed. Errors are problem documents "
-        "(RFC 9457) that say what to do next. Each service tells the same of itself at `/openapi.json`."
+        "`admin-token` of the data folder, and the scope says what a token must be allowed. Errors are problem "
+        "documents (RFC 9457) that say what to do next. Each service tells the same of itself at `/openapi.json`."
     )
     return _page("REST", introduction, (part for name, one in documents.items() for part in _service(name, one)))
 

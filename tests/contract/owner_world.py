@@ -97,10 +97,12 @@ class Client:
             programs={"/bin/sh": Program(stdout=b"Welcome\n"), "false": Program(code=3, stderr=b"no")}
         )
         self.replies: list[FdoReply] = []
+        self.sent: list[tuple[int, bytes]] = []
 
     async def send(self, number: int, body: bytes) -> FdoReply:
         exchange = self.exchanges[self.turns % len(self.exchanges)]
         self.turns += 1
+        self.sent.append((number, body))
         reply = await exchange(FdoRequest(number, body, self.token, "127.0.0.1"))
         self.replies.append(reply)
         # As the C client does, the first token is kept.

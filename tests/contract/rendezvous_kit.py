@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 import msgspec
+import pytest
 
 from ashore.bus.memory import MemoryBus
 from ashore.cose import KeySigner
@@ -138,9 +139,23 @@ def error(reply: FdoReply) -> ErrorMessage | None:
     return ErrorMessage.decode(reply.body) if reply.number == ErrorMessage.number else None
 
 
+def refused(reply: FdoReply, code: int, words: str = "") -> str:
+    told = error(reply)
+    assert told is not None, reply
+    assert (told.code, reply.status, reply.token) == (code, 200, None), told
+    assert words in told.text
+    return told.text
+
+
 @asynccontextmanager
 async def rendezvous(**given) -> AsyncIterator[Rendezvous]:
     clock = Clock()
     made = Rendezvous(MemoryBus(clock=clock), clock, **given)
     async with made.http:
         yield made
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Rendezvous]:
+    async with rendezvous() as one:
+        yield one

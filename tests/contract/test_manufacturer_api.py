@@ -1,6 +1,5 @@
 """The manufacturer's management API, through its ASGI application."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +115,17 @@ async def test_among_a_million_vouchers_no_list_reads_or_sorts_the_whole_table(
             event.remove(Engine, "before_cursor_execute", note)
         assert statements
         for statement, parameters in statements:
-            explain = partial(Connection.exec_driver_sql, statement=f"EXPLAIN QUERY PLAN {statement}")
-            plan = await made.database.read(
-                lambda connection, e=explain, p=parameters: str(e(connection, parameters=p).all())
-            )
-            assert "SEARCH" in plan, (statement, plan)
-            assert "SCAN" not in plan and "TEMP B-TREE" not in plan, (statement, plan)
+            explained = await plan(made, statement, parameters)
+            assert "SEARCH" in explained, statement
+            assert "SCAN" not in explained, statement
+            assert "TEMP B-TREE" not in explained, statement
+
+
+async def plan(made: Factory, statement: str, parameters: Any) -> str:
+    def explain(connection: Connection) -> str:
+        return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+
+    return await made.database.read(explain)
 
 
 async def test_a_voucher_is_shown_with_its_owners_and_where_it_looks(made: Factory) -> None:

@@ -101,6 +101,18 @@ async def test_a_device_that_lost_message_71_onboards_again_with_its_old_credent
     assert (await world.queries.device(voucher.guid.hex())).replaced_by == second
 
 
+async def test_a_device_that_lost_message_71_may_ask_for_it_again(world: World) -> None:
+    device, _ = await world.adopt()
+    client = Client(device, world.replica())
+    await client.onboard()
+    last = client.sent[-1]
+    assert last[0] == 70
+    assert await client.send(*last) == client.replies[-2]
+    refused = await client.send(70, last[1][:-1] + b"x")
+    assert refused.number == 255
+    assert (await events_of(world)).count("device-onboarded") == 1
+
+
 async def test_of_two_onboardings_at_once_the_later_wins_and_the_earlier_is_told(world: World) -> None:
     device, _voucher = await world.adopt()
     exchange = world.replica()

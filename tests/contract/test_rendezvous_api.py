@@ -1,6 +1,5 @@
 """The rendezvous' management API, and its settings."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,9 @@ from ashore.service import StartError
 from ashore_rendezvous.app import read_trusted
 from ashore_rendezvous.config import RendezvousSettings
 from tests import fdo_kit
-from tests.contract.rendezvous_kit import MANUFACTURER, Rendezvous, rendezvous
+from tests.contract.rendezvous_kit import MANUFACTURER, Rendezvous, made
 
-
-@pytest.fixture
-async def made() -> AsyncIterator[Rendezvous]:
-    async with rendezvous() as one:
-        yield one
+__all__ = ["made"]
 
 
 async def test_a_registration_is_shown(made: Rendezvous) -> None:

@@ -18,11 +18,7 @@ async def demo(
         int | None, Parameter(help="Added to every port; by default 0, or more where ports are taken.")
     ] = None,
 ) -> int:
-    """Start everything on this machine, make a virtual device and bring it ashore, then keep running until Ctrl-C.
-
-    The device is initialised at the manufacturer, sold to the owner, registered at the rendezvous and onboarded; its
-    timeline is shown as the events come. Each run brings one more device ashore.
-    """
+    """Start everything on this machine and bring a new virtual device ashore."""
     # The stack is slow to import, and `--help` does not need it.
     from ashore_cli.local.demo import run_demo  # noqa: PLC0415 - see above
 

@@ -21,7 +21,7 @@ async def events(
     ] = None,
     options: Options = HERE,
 ) -> None:
-    """Show events, one to a line: the time, the device, what happened. In JSON each line is a CloudEvent."""
+    """Show events."""
     # NATS is slow to import, and `--help` does not need it.
     from ashore_cli.listening import Wanted, listen  # noqa: PLC0415 - see above
 

@@ -16,7 +16,7 @@ def init(
         Parameter(help="Also make a folder for each service here, with only the secrets it needs: for containers."),
     ] = None,
 ) -> None:
-    """Make keys, tokens and users in a data folder. What is there already stays as it is."""
+    """Make what is missing in a data folder."""
     # Cryptography is slow to import, and `--help` needs none.
     from ashore_cli.local.making import make  # noqa: PLC0415 - see above
 

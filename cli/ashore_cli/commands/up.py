@@ -17,10 +17,7 @@ async def up(
     ] = "127.0.0.1",
     logs: Annotated[bool, Parameter(help="Show what the services log, too.", negative="")] = False,
 ) -> int:
-    """Run NATS and all services on this machine until Ctrl-C, and start again what dies.
-
-    Keys and tokens are made at the first start. What was stored is there again at the next one.
-    """
+    """Run NATS and all services on this machine until Ctrl-C."""
     # The stack is slow to import, and `--help` does not need it.
     from ashore_cli.local.running import run_up  # noqa: PLC0415 - see above
     from ashore_cli.stack import Ports  # noqa: PLC0415 - see above

@@ -25,6 +25,7 @@ from ashore.fdo.messages import (
     DeviceServiceInfo,
     DeviceServiceInfoReady,
     Done,
+    Done2,
     GetOVNextEntry,
     HelloDevice,
     Message,
@@ -34,6 +35,7 @@ from ashore.fdo.messages import (
 )
 from ashore.fdo.serviceinfo import DEFAULT_SIZE, DeviceTurn
 from ashore.fdo.serviceinfo.owner import OwnerConversation
+from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sessions import SessionTable
 from ashore.sql import StorageUnavailable
 from ashore_owner.catalogue import Catalogue, Choice
@@ -48,6 +50,8 @@ OFFERED_SIZE: Final = 60_000
 """Bytes of service info that we take in one message, where the device takes as much."""
 _HELLOS_KEPT: Final = 4096
 _PROVEN: Final = 64
+_FAREWELLS_KEPT: Final = 10_000
+_FAREWELL_SECONDS: Final = 300.0
 
 
 class Prelude(NamedTuple):
@@ -56,6 +60,13 @@ class Prelude(NamedTuple):
     hello: to2.Hello
     candidate: Candidate
     started_at: int
+
+
+class Farewell(NamedTuple):
+    """Message 70 as it came, and the answer: who sends the very same bytes again gets the very same answer."""
+
+    body: bytes
+    reply: FdoReply
 
 
 @dataclass(slots=True)
@@ -103,8 +114,20 @@ class OwnerExchange(Exchange):
         self._svk_length = svk_length
         self._preludes: OrderedDict[str, Prelude] = OrderedDict()
         self._sessions: SessionTable[Onboarding] = SessionTable(capacity, self._seconds, self._clock, self._went_silent)
+        self._farewells: SessionTable[Farewell] = SessionTable(_FAREWELLS_KEPT, _FAREWELL_SECONDS, self._clock)
         self._active: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, request: FdoRequest) -> FdoReply:
+        """Answer one request; the last one of a session also a second time, in case its answer was lost."""
+        if request.number == Done.number and request.token:
+            farewell = self._farewells.get(request.token)
+            if farewell is not None and farewell.body == request.body:
+                return farewell.reply
+        reply = await super().__call__(request)
+        if reply.number == Done2.number and request.token:
+            self._farewells.put(request.token, Farewell(request.body, reply))
+        return reply
 
     @property
     def sessions(self) -> int:
@@ -116,6 +139,7 @@ class OwnerExchange(Exchange):
         while True:
             await asyncio.sleep(pause)
             self.give_up_the_silent()
+            self._farewells.expire()
 
     def give_up_the_silent(self) -> None:
         """Fail every onboarding whose device has said nothing for too long."""
