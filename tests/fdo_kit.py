@@ -1,8 +1,8 @@
 """Devices, owners and vouchers for tests: real keys, real certificates, nothing pretended."""
 
-import datetime
 import functools
 import os
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
@@ -58,7 +58,7 @@ def signer(role: str, kind: str) -> cose.KeySigner:
 
 
 def certificate(subject: str, public: cose.PublicKey, issuer: str, issuer_key: cose.PrivateKey) -> bytes:
-    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -66,7 +66,7 @@ def certificate(subject: str, public: cose.PublicKey, issuer: str, issuer_key: c
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=36500))
+        .not_valid_after(now + timedelta(days=36500))
         .add_extension(x509.BasicConstraints(ca=subject == issuer, path_length=None), critical=True)
     )
     return builder.sign(issuer_key, hashes.SHA384()).public_bytes(Encoding.DER)

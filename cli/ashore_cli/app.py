@@ -8,48 +8,33 @@ from cyclopts import App, Group
 _START: Final = Group("Start here", sort_key=0)
 _THINGS: Final = Group("Things", sort_key=1)
 _LOOK: Final = Group("Look", sort_key=2)
+_FLAGS: Final = Group("Flags", sort_key=3)
 
 _COMMANDS: Final = (
-    (
-        "demo",
-        _START,
-        "Start everything here and bring a virtual device ashore.\n\nThe device is initialised at the manufacturer, "
-        "sold to the owner, registered at the rendezvous and onboarded; its timeline is shown as the events come. Then "
-        "everything keeps running until Ctrl-C. Each run brings one more device ashore.",
-    ),
-    (
-        "init",
-        _START,
-        "Make keys, tokens and users in a data folder.\n\nWhat is there already stays as it is. `ashore up` does it by "
-        "itself; containers need it once.",
-    ),
-    (
-        "up",
-        _START,
-        "Run everything on this machine.\n\nNATS and all services run until Ctrl-C; what dies is started again. Keys "
-        "and tokens are made at the first start, and what was stored is there again at the next one.",
-    ),
+    ("demo", _START, "Start everything here and bring a virtual device ashore."),
+    ("init", _START, "Make keys, tokens and users in a data folder."),
+    ("up", _START, "Run everything on this machine."),
     ("voucher", _THINGS, "Ownership vouchers, at the manufacturer and in files."),
     ("device", _THINGS, "Virtual devices on this machine."),
     ("owner", _THINGS, "The owner's devices, and who waits."),
     ("profile", _THINGS, "What devices get, and the rules that choose it."),
     ("rendezvous", _THINGS, "Registrations, and who may register."),
     ("streams", _THINGS, "The streams of the bus."),
-    (
-        "events",
-        _LOOK,
-        "What happens, and what has happened.\n\nOne line for each event: the time, the device, what happened. In JSON "
-        "each line is a CloudEvent.",
-    ),
-    (
-        "doctor",
-        _LOOK,
-        "Ask everything how it is, and what to do.\n\nServices, bus, clocks, certificates and disk: each line says `ok`, "
-        "or what to do. Exit codes: 0 all is well, 1 something is not, 3 something cannot be reached.",
-    ),
+    ("events", _LOOK, "What happens, and what has happened."),
+    ("doctor", _LOOK, "Ask everything how it is, and what to do."),
 )
-_FLAGS: Final = Group("Flags", sort_key=3)
-_FUNCTIONS: Final = ("demo", "init", "up", "events", "doctor")
+_MORE: Final = {
+    # The root shows these modules without importing them, so what their `--help` says stands here.
+    "demo": "The device is initialised at the manufacturer, sold to the owner, registered at the rendezvous and "
+    "onboarded; its timeline is shown as the events come. Then everything keeps running until Ctrl-C. Each run brings "
+    "one more device ashore.",
+    "init": "What is there already stays as it is. `ashore up` does it by itself; containers need it once.",
+    "up": "NATS and all services run until Ctrl-C; what dies is started again. Keys and tokens are made at the first "
+    "start, and what was stored is there again at the next one.",
+    "events": "One line for each event: the time, the device, what happened. In JSON each line is a CloudEvent.",
+    "doctor": "Services, bus, clocks, certificates and disk: each line says `ok`, or what to do. Exit codes: 0 all is "
+    "well, 1 something is not, 3 something cannot be reached.",
+}
 
 app = App(
     name="ashore",
@@ -61,7 +46,8 @@ app = App(
     version=lambda: importlib.metadata.version("ashore-cli"),
 )
 for _name, _group, _help in _COMMANDS:
-    _attribute = _name if _name in _FUNCTIONS else "app"
-    app.command(f"ashore_cli.commands.{_name}:{_attribute}", name=_name, help=_help, group=_group)
+    _text = f"{_help}\n\n{_MORE[_name]}" if _name in _MORE else _help
+    _attribute = _name if _name in _MORE else "app"
+    app.command(f"ashore_cli.commands.{_name}:{_attribute}", name=_name, help=_text, group=_group)
 for _flag in ("--help", "--version"):
     app[_flag].group = _FLAGS

@@ -5,12 +5,14 @@ reached. `ASHORE_DEBUG=1` shows the traceback of what nobody has foreseen.
 """
 
 import os
+import re
 import sys
 from typing import Final
 
 DONE: Final = 0
 REFUSED: Final = 1
 UNREACHABLE: Final = 3
+_CONNECT_FAILED: Final = re.compile(r"\[Errno \d+\] Connect call failed \([^)]*\)")
 
 
 class CommandError(Exception):
@@ -54,7 +56,8 @@ def _words(error: Exception) -> tuple[str, str, int]:
         case ClientError():
             return error.detail, error.remedy, REFUSED
         case BusUnavailable():
-            return str(error), "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL", UNREACHABLE
+            text = _CONNECT_FAILED.sub("nothing listens there", str(error))
+            return text, "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL", UNREACHABLE
         case BusError():
             return str(error), "", REFUSED
     return _foreign(error)

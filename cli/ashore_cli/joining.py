@@ -15,10 +15,10 @@ from ashore.client import Context
 
 @asynccontextmanager
 async def joined(
-    context: Context, *, user: str = "cli", seed: str | None = None, replicas: int = 1
+    context: Context, *, user: str = "cli", seed: str | None = None, replicas: int = 1, talkative: bool = False
 ) -> AsyncIterator[NatsBus]:
-    """The bus of a context, as one of its users."""
-    _quieten()
+    """The bus of a context, as one of its users. Talkative: say on the terminal when the connection is lost."""
+    _quieten(logging.WARNING if talkative else logging.CRITICAL)
     if seed is None and context.nats.seed is not None:
         seed = context.nats.seed.reveal()
     tls = ssl.create_default_context(cafile=str(context.ca_file)) if context.ca_file else None
@@ -37,7 +37,7 @@ async def checked(bus: NatsBus, context: Context) -> None:
         raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
 
 
-def _quieten() -> None:
+def _quieten(level: int) -> None:
     """Libraries log to the standard output by default, where the command's answer belongs."""
     if structlog.is_configured():
         return
@@ -47,6 +47,6 @@ def _quieten() -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )

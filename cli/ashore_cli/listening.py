@@ -60,7 +60,7 @@ async def listen(wanted: Wanted, options: Options) -> None:
     """Print events until there are no more, or for ever."""
     subjects, begin = wanted.subjects(), wanted.begin(datetime.now(UTC))
     context, printer = options.context(), _Printer(options)
-    async with joined(context) as bus:
+    async with joined(context, talkative=wanted.follow) as bus:
         await checked(bus, context)
         async with aclosing(_events(bus, subjects, begin, follow=wanted.follow)) as found:
             async for _, envelope in found:

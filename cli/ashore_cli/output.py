@@ -6,7 +6,7 @@ Texts may come from devices, so nothing of them is markup, and nothing in them r
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Column(NamedTuple, Generic[T]):
 
     title: str
     value: Callable[[T], object]
+    wraps: bool = False
+    """Whether a long text takes several lines; it is cut off otherwise."""
 
 
 def form(options: Options) -> Form:
@@ -124,7 +126,8 @@ def _print_table(items: Sequence[T], columns: Sequence[Column[T]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.title.upper(), no_wrap=True, overflow="ellipsis")
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
+        table.add_column(column.title.upper(), no_wrap=not column.wraps, overflow=overflow)
     for item in items:
         words = [_text(column.value(item)) for column in columns]
         table.add_row(*(Text(word, style=_STYLES.get(word, "")) for word in words))

@@ -33,32 +33,34 @@ def tell(event: Event) -> Telling:
 
 @tell.register
 def _(event: VoucherIssued) -> Telling:
-    return Telling("manufactured", f"{event.serial} ({event.device_info}) has its credential")
+    return Telling("manufactured", f"{event.serial} ({event.device_info})")
 
 
 @tell.register
 def _(event: VoucherExtended) -> Telling:
-    return Telling("sold", f"its voucher was signed over to the key {short(event.owner_key)}")
+    return Telling("sold", f"signed over to the key {short(event.owner_key)}")
 
 
 @tell.register
 def _(event: VoucherReceived) -> Telling:
-    return Telling("owned", f"its owner has verified the voucher (by {event.origin})")
+    came = "" if event.origin == "event" else f" (by {event.origin})"
+    return Telling("owned", f"its owner has verified the voucher{came}")
 
 
 @tell.register
 def _(event: OwnerRegistered) -> Telling:
-    return Telling("registered", f"the rendezvous knows its owner: {', '.join(event.addresses)}")
+    return Telling("registered", f"its owner is at {', '.join(event.addresses)}")
 
 
 @tell.register
 def _(event: DeviceRedirected) -> Telling:
-    return Telling("redirected", f"the rendezvous has sent it to {', '.join(event.addresses)}")
+    return Telling("redirected", f"sent to {', '.join(event.addresses)}")
 
 
 @tell.register
 def _(event: OnboardingStarted) -> Telling:
-    return Telling("onboarding", f"device and owner have proved who they are (attempt {event.attempt})", "yellow")
+    attempt = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+    return Telling("onboarding", f"device and owner are proven{attempt}", "yellow")
 
 
 @tell.register
@@ -70,5 +72,5 @@ def _(event: OnboardingFailed) -> Telling:
 @tell.register
 def _(event: DeviceOnboarded) -> Telling:
     profile = f"profile {event.profile}" if event.profile else "no profile"
-    kept = "it keeps its credential" if event.credential_reuse else f"its new GUID is {short(event.new_guid)}"
-    return Telling("ashore", f"{profile}, done in {event.duration_ms} ms; {kept}", "green")
+    kept = "same GUID" if event.credential_reuse else f"now {short(event.new_guid)}"
+    return Telling("ashore", f"{profile} in {event.duration_ms} ms; {kept}", "green")

@@ -93,7 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "on"
     session_key: Annotated[
         Secret | None,
-        Meta(description="64 hex digits, equal on all replicas; by default made in `<data folder>/session.key`."),
+        Meta(description="64 hex digits, equal on all replicas; by default made in `<data folder>/keys/session.key`."),
     ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important lines to log.")
@@ -232,6 +232,8 @@ def _words(kind: shape.Type) -> str:
             return "on or off"
         case shape.LiteralType():
             return "one of " + ", ".join(map(str, kind.values))
+        case shape.EnumType():
+            return "one of " + ", ".join(str(member.value) for member in kind.cls)
         case shape.ListType():
             return "a list separated by commas"
         case shape.StrType(pattern=str(pattern)):

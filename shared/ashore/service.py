@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 import uvloop
-from starlette.types import ASGIApp
 
 from ashore import telemetry
 from ashore.bus import Bus, BusError, BusUnavailable
@@ -30,9 +29,10 @@ from ashore.files import FilesError
 from ashore.http.api import Application, api
 from ashore.http.auth import Auth, TokensError, admin_token
 from ashore.http.health import Check, Health, operations
+from ashore.http.jobs import Direct
 from ashore.http.limits import Limits
 from ashore.http.routes import Route
-from ashore.http.server import Server, bind, server
+from ashore.http.server import Server, bind, tls_context
 from ashore.supervise import Supervisor
 from ashore.telemetry import Metrics
 
@@ -131,7 +131,7 @@ class _Service(Generic[S]):
             gc.collect()
             gc.freeze()
             try:
-                await self._http.serve(sockets=[listener])
+                await self._http.serve(listener)
             finally:
                 _notify("STOPPING=1")
                 await supervisor.stop()
@@ -166,8 +166,7 @@ class _Service(Generic[S]):
         """First signal: drain. Second: do not wait any longer. Before the server runs: give up starting."""
         if self._http is not None:
             log.info("stopping")
-            self._http.force_exit = self._http.should_exit
-            self._http.should_exit = True
+            self._http.stop()
         elif self._main is not None:
             self._main.cancel()
 
@@ -226,18 +225,13 @@ def _bind(settings: Settings) -> socket.socket:
         raise StartError(f"cannot listen on {place} ({error.strerror}): set ASHORE_HOST or ASHORE_PORT") from error
 
 
-def _server(application: ASGIApp, settings: Settings, started: Callable[[], None]) -> Server:
+def _server(application: Application, settings: Settings, started: Callable[[], None]) -> Server:
     try:
-        return server(
-            application,
-            drain_seconds=settings.drain_seconds,
-            certificate=settings.tls_certificate,
-            key=settings.tls_key,
-            started=started,
-        )
+        context = tls_context(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
     except OSError as error:
         # ssl.SSLError is an OSError as well.
         raise StartError(f"the TLS certificate or key cannot be used: {error}") from error
+    return Server(application, context=context, drain_seconds=settings.drain_seconds, started=started)
 
 
 def _auth(settings: Settings) -> Auth:
@@ -248,7 +242,7 @@ def _auth(settings: Settings) -> Auth:
     return Auth.of(admin, settings.tokens.reveal() if settings.tokens else "")
 
 
-def _fdo_endpoint(handle: "FdoHandler", settings: Settings, metrics: Metrics) -> ASGIApp:
+def _fdo_endpoint(handle: "FdoHandler", settings: Settings, metrics: Metrics) -> Direct:
     from ashore.http.fdo import FdoEndpoint  # noqa: PLC0415 - see the import for typing above
 
     limits = Limits(rate=settings.rate_limit, burst=settings.rate_burst, trusted_proxies=settings.trusted_proxies)

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.types import ASGIApp
 
 from ashore import cbor
-from ashore.http.fdo import FdoReply, FdoRequest
-from ashore.http.server import READ_SECONDS, bind, server
+from ashore.http.api import Application, api
+from ashore.http.auth import Auth
+from ashore.http.fdo import FdoEndpoint, FdoReply, FdoRequest
+from ashore.http.server import MOST_CONNECTIONS, Server, bind
+from ashore.http.site import READ_SECONDS
 
 
 class Answer(NamedTuple):
@@ -76,16 +78,27 @@ class Running:
 
 
 @asynccontextmanager
-async def running(app: ASGIApp, *, read_seconds: float = READ_SECONDS) -> AsyncIterator[Running]:
+async def running(
+    app: Application | FdoEndpoint,
+    *,
+    read_seconds: float = READ_SECONDS,
+    most_connections: int = MOST_CONNECTIONS,
+) -> AsyncIterator[Running]:
     started = asyncio.Event()
     listener = bind("127.0.0.1", 0)
-    http = server(app, drain_seconds=1, started=started.set, read_seconds=read_seconds)
-    serving = asyncio.create_task(http.serve(sockets=[listener]))
+    if isinstance(app, FdoEndpoint):
+        app = Application(api=api([], auth=Auth.of("x"), title="none", version="1"), fdo=app)
+    http = Server(
+        app, drain_seconds=1, started=started.set, read_seconds=read_seconds, most_connections=most_connections
+    )
+    port = listener.getsockname()[1]
+    serving = asyncio.create_task(http.serve(listener))
     await started.wait()
     try:
-        yield Running(listener.getsockname()[1])
+        yield Running(port)
     finally:
-        http.should_exit = http.force_exit = True
+        http.stop()
+        http.stop()
         await serving
 
 

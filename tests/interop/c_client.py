@@ -6,12 +6,15 @@ The curve is chosen when the client is built, so the folder holds a key for eith
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 INITIALISED = "@FIDO Device Initialization Complete@"
 COMPLETE = "@FIDO Device Onboard Complete@"
+_SECONDS = 90
 _GUID = re.compile(r"GUID after DI: ([0-9a-fA-F-]{36})")
 _EMPTY = (
     "platform_iv.bin",
@@ -66,17 +69,33 @@ class CDevice:
         assert COMPLETE in done.stdout, done.stdout
         return done.stdout
 
-    def run(self, *arguments: str, seconds: float = 90) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it once; it decides by its state what there is to do."""
-        environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
         return subprocess.run(
             [str(self._binary), *arguments],
             cwd=self.folder,
-            env=environment,
+            env=_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=seconds,
+            timeout=_SECONDS,
             check=False,
         )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it until the block ends: it tries again and again where it fails."""
+        process = subprocess.Popen(
+            [str(self._binary)], cwd=self.folder, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but for a proxy: its library would use it for loopback, too."""
+    return {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}

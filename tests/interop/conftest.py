@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop import go_client
-from tests.interop.stack import Stack
+from tests.interop.services import Services
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def go_binary() -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run all services, whose addresses are numbers."""
-    with Stack(tmp_path_factory.mktemp("stack")) as running:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Run everything."""
+    with Services(tmp_path_factory.mktemp("stack")) as running:
         yield running

@@ -1,3 +1,4 @@
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -5,6 +6,11 @@ import pytest
 from msgspec import Meta
 
 from ashore.config import Secret, Settings, SettingsError
+
+
+class Tide(StrEnum):
+    HIGH = "high"
+    LOW = "low"
 
 
 class Harbour(Settings, frozen=True, kw_only=True):
@@ -16,6 +22,7 @@ class Harbour(Settings, frozen=True, kw_only=True):
     berths: Annotated[int, Meta(description="How many ships fit.")] = 3
     lights: bool = True
     pilot: str | None = None
+    tide: Tide = Tide.HIGH
 
 
 def problems(environ: dict[str, str]) -> list[str]:
@@ -68,6 +75,7 @@ def test_everything_that_is_wrong_is_told_at_once_in_words() -> None:
             "ASHORE_LIGHTS": "perhaps",
             "ASHORE_AUTH": "maybe",
             "ASHORE_RATE_LIMIT": "-1",
+            "ASHORE_TIDE": "spring",
         }
     )
     assert sorted(told) == [
@@ -76,6 +84,7 @@ def test_everything_that_is_wrong_is_told_at_once_in_words() -> None:
         "ASHORE_LIGHTS is 'perhaps': expected on or off",
         "ASHORE_PORT is 'abc': expected a whole number from 0 to 65535",
         "ASHORE_RATE_LIMIT is '-1': expected a number, at least 0",
+        "ASHORE_TIDE is 'spring': expected one of high, low",
     ]
 
 

@@ -76,8 +76,8 @@ async def waiting(*, options: Options = HERE) -> None:
         Column("guid", lambda one: short(one.guid)),
         Column("times", lambda one: one.times),
         Column("last", lambda one: age(one.last_seen)),
-        Column("reason", lambda one: one.reason),
-        Column("to do", lambda one: one.remedy),
+        Column("reason", lambda one: one.reason, wraps=True),
+        Column("to do", lambda one: one.remedy, wraps=True),
     ]
     show_list(items, columns, options, empty="Nobody waits.")
 
@@ -126,7 +126,8 @@ async def _with_history(owner: "OwnerClient", guid: str) -> "DeviceDetails":
     former = device.replaces
     while former and len(device.onboardings) < _ONBOARDINGS:
         predecessor = await owner.device(former)
-        device.onboardings += predecessor.onboardings
+        known = {one.id for one in device.onboardings}
+        device.onboardings += [one for one in predecessor.onboardings if one.id not in known]
         former = predecessor.replaces
     return device
 

@@ -31,7 +31,7 @@ async def list_(*, options: Options = HERE) -> None:
         Column("name", lambda one: one.name),
         Column("steps", lambda one: len(one.steps)),
         Column("credential", lambda one: one.credential),
-        Column("description", lambda one: one.description),
+        Column("description", lambda one: one.description, wraps=True),
     ]
     show_list(items, columns, options, empty="There are no profiles: `ashore profile apply FILE` brings one.")
 

@@ -160,7 +160,7 @@ def _show_report(report: "list[Imported]", options: Options) -> int:
         Column("guid", lambda one: short(one.guid)),
         Column("device", lambda one: one.device_info),
         Column("verdict", lambda one: one.verdict),
-        Column("reason", lambda one: one.reason),
+        Column("reason", lambda one: one.reason, wraps=True),
     ]
     show_list(report, columns, options, empty="There was no voucher.")
     return 1 if any(one.verdict == "refused" for one in report) else 0

@@ -30,7 +30,10 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
     try:
         greeting = await _greeting(url)
         versions.refuse_old_version(greeting.version)
-    except (OSError, TimeoutError, ValueError) as error:
+    except ConnectionRefusedError:
+        yield bad("bus", f"{url} cannot be reached: nothing listens there", _START, unreachable=True)
+        return
+    except (OSError, ValueError) as error:
         yield bad("bus", f"{url} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
         return
     except BusError as error:

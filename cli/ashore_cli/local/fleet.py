@@ -1,6 +1,7 @@
 """`ashore device init` and `onboard` at work: one device told in lines, many with a bar."""
 
 import asyncio
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -52,10 +53,15 @@ class _Bar:
 
     def __init__(self, total: int, *, onboard: bool) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, console=console(stderr=True), transient=True)
+        screen = console(stderr=True)
+        self.progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
         self._only = total == 1
         self._last = "onboarded" if onboard else "initialised"
-        self._task: TaskID = self.progress.add_task("devices", total=total)
+        self._task: TaskID = self.progress.add_task("initialising", total=total)
+
+    def describe(self, text: str) -> None:
+        """Say what is done now."""
+        self.progress.update(self._task, description=text)
 
     def report(self, step: Step) -> None:
         """One thing that a device tells."""
@@ -90,28 +96,33 @@ async def run(batch: Batch, options: Options, *, onboard: bool) -> int:
     serials = batch.chosen(context.data_dir / "devices", onboard=onboard)
     wanted = request("", batch.kind, batch.encoding, batch.model)
     url = context.services["manufacturer"].url
-    bar = _Bar(len(serials), onboard=onboard)
+    bar, started = _Bar(len(serials), onboard=onboard), time.monotonic()
     async with Virtual.folder(context, report=bar.report) as virtual:
         with bar.progress:
             summary = await virtual.fleet.run(serials, url, wanted, onboard=False)
+            members = summary.members
             if onboard:
-                await _registered(options, [member.guid for member in summary.members if member.state == "initialised"])
-                summary = await virtual.fleet.run(serials, url, wanted, onboard=True)
+                bar.describe("onboarding")
+                await _registered(options, [member.guid for member in members if member.state == "initialised"])
+                ready = [member.serial for member in members if member.state != "failed"]
+                summary = await virtual.fleet.run(ready, url, wanted, onboard=True)
+                members = [*(member for member in members if member.state == "failed"), *summary.members]
+    return _show(members, time.monotonic() - started, options, onboard=onboard)
+
+
+def _show(members: list[Member], seconds: float, options: Options, *, onboard: bool) -> int:
     columns: list[Column[Member]] = [
         Column("serial", lambda one: one.serial),
         Column("guid", lambda one: short(one.guid)),
         Column("state", lambda one: one.state),
         Column("seconds", lambda one: f"{one.seconds:.2f}"),
-        Column("error", lambda one: one.error),
+        Column("error", lambda one: one.error, wraps=True),
     ]
-    failed = summary.count("failed")
+    failed = [member for member in members if member.state == "failed"]
+    is_table = form(options) == "table"
     # A thousand devices that are well need no thousand lines.
-    everything = len(serials) <= _FEW or form(options) != "table"
-    shown = [member for member in summary.members if everything or member.state == "failed"]
-    show_list(shown, columns, options, empty="")
-    if form(options) == "table":
-        done = len(serials) - failed
-        console().print(
-            f"{done} of {len(serials)} {'onboarded' if onboard else 'initialised'} in {summary.seconds:.1f} s"
-        )
+    show_list(members if len(members) <= _FEW or not is_table else failed, columns, options, empty="")
+    if is_table:
+        done = f"{len(members) - len(failed)} of {len(members)} {'onboarded' if onboard else 'initialised'}"
+        console().print(f"{done} in {seconds:.1f} s")
     return REFUSED if failed else DONE

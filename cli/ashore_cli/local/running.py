@@ -67,7 +67,14 @@ async def _inside(stack: Stack, work: Callable[[], Awaitable[object]]) -> None:
 
 def keep_log(layout: Layout) -> None:
     """Send what our own libraries log to a file: the terminal is for people."""
-    structlog.configure(logger_factory=_LogFile(layout.log("ashore")))
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=_LogFile(layout.log("ashore")),
+    )
 
 
 class _LogFile:

@@ -149,15 +149,18 @@ def last_words(log: Path) -> str:
     return printable(lines[-1]) if lines else "it said nothing"
 
 
-def stop_orphan(pid_file: Path, module: str, data_dir: Path) -> None:
-    """Stop the service that a parent left behind when it was killed; a process id that others have by now is let be."""
+def stop_orphan(pid_file: Path, argument: str, variable: str = "") -> None:
+    """Stop what a parent left behind when it was killed, known by one of its arguments and one of its variables.
+
+    A process id that others have by now is let be.
+    """
     try:
         pid = int(pid_file.read_text())
     except (OSError, ValueError):
         return
     deadline = time.monotonic() + STOP_SECONDS
     number = signal.SIGTERM
-    while _is_ours(pid, module, data_dir):
+    while _is_ours(pid, argument, variable):
         if time.monotonic() > deadline:
             number = signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
@@ -166,13 +169,13 @@ def stop_orphan(pid_file: Path, module: str, data_dir: Path) -> None:
     pid_file.unlink(missing_ok=True)
 
 
-def _is_ours(pid: int, module: str, data_dir: Path) -> bool:
+def _is_ours(pid: int, argument: str, variable: str) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return module.encode() in command and f"ASHORE_DATA_DIR={data_dir}".encode() in environment
+    return argument.encode() in command and (not variable or variable.encode() in environment)
 
 
 def _opened(log: Path) -> IO[bytes]:

@@ -48,7 +48,8 @@ def separate(layout: Layout, target: Path) -> list[Path]:
         _copy(layout.token, folder / ADMIN_TOKEN)
         _copy(layout.seed(service.name), folder / "nats.seed")
         files.private_directory(folder / "keys")
-        _copy(layout.keys / "session.key", folder / "keys" / "session.key")
+        # Each has its own, so that who reads one service's cannot seal tokens of another.
+        FileKeyStore(folder / "keys").session_key()
         for path in sorted(layout.keys.glob("*-*.*")):
             if service.name in ROLES and path.name.startswith(_prefixes(service.name)):
                 _copy(path, folder / "keys" / path.name)

@@ -108,7 +108,9 @@ class Stack:
         private_directory(self.layout.lock.parent)
         self._cleanup.callback(_locked(self.layout).close)
         for service in SERVICES:
-            stop_orphan(self.layout.pid(service.name), service.module, self.layout.path)
+            stop_orphan(self.layout.pid(service.name), service.module, f"ASHORE_DATA_DIR={self.layout.path}")
+        # The server would stop its own, but only after its ports have been found taken.
+        stop_orphan(self.layout.nats / "nats-server.pid", str(self.layout.nats / "nats-server.conf"))
 
     async def _start_nats(self, ports: Ports) -> str:
         self._tell(Happening("nats", "starting"))

@@ -3,6 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 from ashore.sql.outbox import outbox as declare_outbox
+from ashore.sql.prefix import TEXT
 
 metadata = MetaData()
 
@@ -10,7 +11,7 @@ devices = Table(
     "devices",
     metadata,
     Column("guid", String(32), primary_key=True),
-    Column("serial", Text, nullable=False),
+    Column("serial", TEXT, nullable=False),
     Column("device_info", Text, nullable=False),
     Column("owner_key", String(64), nullable=False),
     Column("origin", Text, nullable=False),
@@ -30,7 +31,7 @@ devices = Table(
     Column("to0_attempts", Integer, nullable=False, default=0),
     Column("to0_error", Text),
     Column("registered_until", BigInteger),
-    Index("devices_by_serial", "serial"),
+    Index("devices_by_serial", "serial", "guid"),
     Index("devices_by_age", "received_at", "guid"),
     Index("devices_by_state", "state", "received_at", "guid"),
     Index("devices_by_to0_due", "to0_due"),

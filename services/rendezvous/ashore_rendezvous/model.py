@@ -144,7 +144,7 @@ def header_digest(voucher: Voucher) -> bytes:
     return hashlib.sha256(voucher.header_bytes).digest()
 
 
-def check_succession(present: Blob, new: Blob) -> None:
+def check_succession(guid: str, present: Blob, new: Blob) -> None:
     """Raise OwnerSignError unless a live registration may make room for a new one.
 
     A former owner's voucher stays valid for ever, so the last to come must not simply win. What may follow is the same
@@ -159,7 +159,7 @@ def check_succession(present: Blob, new: Blob) -> None:
         return
     raise OwnerSignError(
         f"this device is registered by another owner, {present.owner}, whom this voucher does not follow; "
-        "if that one has given it up, the rendezvous' operator can delete the registration"
+        f"if that one has given it up, the rendezvous' operator runs `ashore rendezvous forget {guid}`"
     )
 
 

@@ -104,7 +104,7 @@ class RendezvousExchange(Exchange):
         await self._rules.refuse_denied(claim.keys)  # 3
         present = await self._registrations.find(claim.guid)
         if present is not None:
-            check_succession(present, blob)
+            check_succession(claim.guid, present, blob)
         await self._registrations.put(claim.guid, blob)  # 4
         told = self._envelope(_registered(claim.guid, blob), turn)
         await self._bus.publish(told.subject, encode(told), id=told.id)

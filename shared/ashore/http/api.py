@@ -6,7 +6,7 @@ Starlette gives the matching of paths and the request; there is no middleware an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +17,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ashore.http.auth import Auth
+from ashore.http.jobs import Direct
 from ashore.http.openapi import openapi
 from ashore.http.problems import Problem, problem_of
 from ashore.http.routes import Request, Route
@@ -115,19 +116,11 @@ class _Operation:
 _SEE: Final = "see /openapi.json for the shape"
 
 
-class Application:
-    """The one ASGI application of a service: devices below `/fdo/`, all else to the API."""
+class Application(NamedTuple):
+    """What a service serves: devices below `/fdo/`, all else by the API."""
 
-    def __init__(self, *, api: ASGIApp, fdo: ASGIApp | None = None) -> None:
-        self._api = api
-        self._fdo = fdo or api
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on."""
-        if scope["path"].startswith("/fdo/"):
-            await self._fdo(scope, receive, send)
-        else:
-            await self._api(scope, receive, send)
+    api: ASGIApp
+    fdo: Direct | None = None
 
 
 def _document_route(routes: Sequence[Route], title: str, version: str) -> Route:

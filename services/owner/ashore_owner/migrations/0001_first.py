@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "devices",
         sa.Column("guid", sa.String(length=32), nullable=False),
-        sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("serial", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("device_info", sa.Text(), nullable=False),
         sa.Column("owner_key", sa.String(length=64), nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("guid"),
     )
     op.create_index("devices_by_age", "devices", ["received_at", "guid"], unique=False)
-    op.create_index("devices_by_serial", "devices", ["serial"], unique=False)
+    op.create_index("devices_by_serial", "devices", ["serial", "guid"], unique=False)
     op.create_index("devices_by_state", "devices", ["state", "received_at", "guid"], unique=False)
     op.create_index("devices_by_to0_due", "devices", ["to0_due"], unique=False)
     op.create_table(

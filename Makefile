@@ -1,0 +1,56 @@
+# `make demo` is the place to begin. Every target makes the environment .venv by itself, once.
+
+MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner
+PACKAGES := shared/ashore device/ashore_device cli/ashore_cli $(wildcard services/*/ashore_*)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## start everything here and bring a virtual device ashore
+	@$(BIN)/ashore demo $(ARGS)
+
+test: $(READY) ## run all tests; ARGS="-k words" chooses
+	$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## check style, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(PACKAGES)
+	$(BIN)/lint-imports
+
+bench: $(READY) ## measure onboardings per second and CPU per device
+	$(BIN)/python benchmarks/onboarding.py $(ARGS)
+
+docs: $(READY) ## write docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+lock: $(READY) ## choose all versions anew
+	$(BIN)/uv pip compile requirements.in --output-file requirements.lock --upgrade --quiet --no-header \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		$(foreach member,$(MEMBERS),--no-emit-package $(call package,$(member)))
+
+clean: ## remove the environment and all caches; the data in .ashore stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+package = $(shell sed -n 's/^name = "\(.*\)"/\1/p' $(1)/pyproject.toml)
+
+$(READY): requirements.lock $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "ashore needs Python 3.11 or later, and $(PYTHON) is `$(PYTHON) --version 2>&1`." >&2; \
+		echo "Where there is a later one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || { echo "Making the environment $(VENV), once."; \
+		rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
+	@echo "Installing what requirements.lock names; this takes a minute."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-deps --no-build-isolation --no-index $(MEMBERS:%=--editable ./%)
+	@touch $@

@@ -1,0 +1,174 @@
+"""What a new user does in the first minutes, and what must not be lost when something dies meanwhile."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from ashore.client import ClientError
+from ashore.events import DeviceOnboarded, OwnerRegistered, VoucherIssued, open_event
+from ashore_cli.local.devices import request
+from ashore_cli.stack import AlreadyRunning, Stack
+from tests.stack import Running, ashore, free_offset, running, until
+
+pytestmark = pytest.mark.e2e
+
+WAY = ["manufactured", "sold", "owned", "registered", "redirected", "onboarding", "ashore"]
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path / "data") as stack:
+        yield stack
+
+
+def way(out: str) -> list[str]:
+    """The words of the timeline, in order, without what the device itself tells."""
+    words = [line.split()[2] for line in out.splitlines() if line.lstrip()[:1].isdigit() and " s  " in line]
+    return [word for word in words if word in WAY]
+
+
+async def seen(stack: Running, name: str, guid: str) -> list[object]:
+    """All events of a name about a device, once there is one."""
+    found: list[object] = []
+    async with stack.bus() as bus, aclosing(bus.follow([f"{name}.{guid}"], replay=True)) as events:
+        async with asyncio.timeout(30):
+            found.append(open_event((await anext(events))[1]))
+        try:
+            async with asyncio.timeout(1):
+                async for _, envelope in events:
+                    found.append(open_event(envelope))
+        except TimeoutError:
+            pass
+    return found
+
+
+async def registered(stack: Running, guid: str) -> bool:
+    try:
+        return (await stack.client.owner.device(guid)).registered_until is not None
+    except ClientError:
+        return False
+
+
+async def test_the_demo_brings_a_device_ashore_and_its_next_run_another(tmp_path: Path) -> None:
+    data, offset = tmp_path / "data", free_offset()
+
+    first = await ashore("demo", "--once", "--port-offset", str(offset), data=data)
+    assert (first.code, first.error) == (0, "")
+    assert way(first.out) == WAY
+    assert "Welcome ashore." in first.out
+    assert "demo-0001" in first.out
+
+    second = await ashore("demo", "--once", "--port-offset", str(offset), data=data)
+    assert (second.code, second.error) == (0, "")
+    assert way(second.out) == WAY
+    assert "demo-0002" in second.out
+
+    async with running(data) as stack:
+        listed = await ashore("voucher", "list", data=data)
+        assert [one["serial"] for one in json.loads(listed.out)] == ["demo-0002", "demo-0001"]
+        doctor = await ashore("doctor", data=data)
+        assert (doctor.code, doctor.error) == (0, "")
+        assert all(finding["ok"] for finding in json.loads(doctor.out))
+        assert {one.state for one in (await stack.client.owner.devices()).items} <= {"onboarded", "registered"}
+
+
+async def test_the_demo_goes_to_the_stack_that_runs_already(stack: Running) -> None:
+    done = await ashore("demo", data=stack.folder)
+
+    assert done.code == 0
+    assert way(done.out) == WAY
+
+
+async def test_a_second_stack_on_the_same_data_is_refused(stack: Running) -> None:
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        async with Stack(stack.folder):
+            pass
+
+    done = await ashore("up", data=stack.folder)
+
+    assert done.code == 1
+    assert "runs already" in done.error
+    assert "to do: " in done.error
+
+
+async def test_a_killed_owner_comes_back_and_has_lost_nothing(stack: Running) -> None:
+    async with stack.virtual() as virtual:
+        record = await virtual.device("one").initialise(stack.url("manufacturer"), request("one"))
+        await until(lambda: registered(stack, record.guid))
+        before = stack.pid("owner")
+
+        os.kill(before, signal.SIGKILL)
+        # The device meets nobody at first, and comes again.
+        onboarded = await virtual.device("one").onboard()
+
+    assert stack.pid("owner") not in (0, before)
+    assert [one.kind for one in stack.happenings if one.part == "owner"] == ["starting", "ready", "stopped", "back"]
+    device = await stack.client.owner.device(record.guid)
+    assert (device.state, device.replaced_by) == ("onboarded", onboarded.guid)
+    assert [event.new_guid for event in await seen(stack, DeviceOnboarded.name, record.guid)] == [onboarded.guid]  # type: ignore[attr-defined]
+
+
+async def test_without_nats_devices_are_still_made_and_their_events_follow(stack: Running) -> None:
+    before = stack.pid("nats")
+    # Stopped, so that it neither answers nor is started again.
+    os.kill(before, signal.SIGSTOP)
+    try:
+        async with stack.virtual() as virtual:
+            record = await virtual.device("one").initialise(stack.url("manufacturer"), request("one"))
+            assert (await stack.client.manufacturer.voucher(record.guid)).state == "extended"
+    finally:
+        os.kill(before, signal.SIGKILL)
+
+    await until(lambda: registered(stack, record.guid), 60)
+
+    assert stack.pid("nats") != before
+    assert len(await seen(stack, VoucherIssued.name, record.guid)) == 1
+    assert len(await seen(stack, OwnerRegistered.name, record.guid)) == 1
+
+
+async def test_a_device_comes_ashore_although_nats_dies_on_its_way(stack: Running) -> None:
+    async with stack.virtual() as virtual:
+        record = await virtual.device("one").initialise(stack.url("manufacturer"), request("one"))
+        await until(lambda: registered(stack, record.guid))
+
+        os.kill(stack.pid("nats"), signal.SIGKILL)
+        onboarded = await virtual.device("one").onboard()
+
+    assert [event.new_guid for event in await seen(stack, DeviceOnboarded.name, record.guid)] == [onboarded.guid]  # type: ignore[attr-defined]
+    assert (await ashore("doctor", data=stack.folder)).code == 0
+
+
+async def test_what_a_killed_stack_left_behind_is_stopped_by_the_next(tmp_path: Path) -> None:
+    data, offset = tmp_path / "data", str(free_offset())
+    up = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ashore_cli",
+        "up",
+        "--data",
+        data,
+        "--port-offset",
+        offset,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert up.stdout is not None
+    async with asyncio.timeout(60):
+        while b"Everything runs" not in await up.stdout.readline():
+            pass
+    orphan = int((data / "run" / "owner.pid").read_text())
+    up.kill()
+    await up.wait()
+    os.kill(orphan, 0)
+
+    done = await ashore("demo", "--once", "--port-offset", offset, data=data)
+
+    assert (done.code, done.error) == (0, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(orphan, 0)

@@ -1,0 +1,70 @@
+"""The documentation keeps up with the code: generated pages are fresh, links lead somewhere, counts are true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "services/*/*.md", "deploy/**/*.md", "tests/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+LINK = re.compile(r"\[[^\]\[]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[str, str]:
+    return generate.pages()
+
+
+def test_the_reference_is_what_the_code_says(generated: dict[str, str]) -> None:
+    on_disk = {path.name: path.read_text("utf-8") for path in generate.FOLDER.iterdir()}
+    stale = [name for name in {*on_disk, *generated} if on_disk.get(name) != generated.get(name)]
+    assert not stale, "run `make docs`"
+
+
+def test_the_reference_does_not_depend_on_who_makes_it(
+    generated: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ASHORE_DATA_DIR", "ASHORE_OWNER_URL", "ASHORE_PORT"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert generate.pages() == generated
+
+
+def test_every_route_and_every_event_is_in_the_reference(generated: dict[str, str]) -> None:
+    for settings in generate.SERVICES:
+        for route in generate.routes(settings.service):
+            path = re.sub(r":\w+}", "}", route.path)
+            assert f"`{route.method} {path}`" in generated["rest.md"]
+    for event in generate.EVENTS:
+        assert f"## {event.name}\n" in generated["events.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = [link for link in LINK.findall(CODE.sub("", page.read_text("utf-8"))) if not leads_somewhere(page, link)]
+    assert not broken
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    if re.match(r"[a-z]+:", link):
+        return True
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name).resolve() if name else page
+    if not target.is_relative_to(ROOT) or not target.exists():
+        return False
+    return not anchor or anchor in anchors(target)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings, as forges spell them, and explicit anchors."""
+    text = page.read_text("utf-8")
+    headings = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+    return headings | set(re.findall(r'<a id="([^"]+)">', text))
