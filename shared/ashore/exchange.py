@@ -10,6 +10,7 @@ status 500.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
@@ -161,7 +162,11 @@ class Exchange(ABC):
     def spend(self, turn: Turn) -> None:
         """Use the token up; raise TokenError if it was used before."""
         now = int(self._clock())
-        if not self._spent.spend(turn.token.encode(), expires_at=now + self._seconds, now=now):
+        try:
+            fresh = self._spent.spend(turn.token.encode(), expires_at=now + self._seconds, now=now)
+        except SessionError as error:
+            raise Unavailable(f"{error}; try again later") from error
+        if not fresh:
             raise TokenError("this session token was used already; begin a new session")
 
     async def _reply(self, turn: Turn) -> FdoReply:
@@ -204,9 +209,8 @@ class Exchange(ABC):
     async def _end(self, error: FdoError, turn: Turn) -> None:
         if turn.state != START and turn.token and not isinstance(error, Unavailable):
             # An error ends the session (section 5.1.1): its token is of no more use.
-            self._spent.spend(
-                turn.token.encode(), expires_at=int(self._clock()) + self._seconds, now=int(self._clock())
-            )
+            with contextlib.suppress(TokenError, Unavailable):
+                self.spend(turn)
         await self.failed(error, turn)
 
     def _refusal(self, error: FdoError, number: int) -> FdoReply:

@@ -6,12 +6,13 @@ share numbers. Of tracing there is only the W3C `traceparent`, handed on from re
 is not needed for that.
 """
 
+import contextlib
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Final, Literal, TextIO
+from typing import Final, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -36,7 +37,7 @@ _QUIET: Final = ("asyncio", "nats", "uvicorn", "uvicorn.error", "alembic", "sqla
 
 def configure(level: str = "info", style: Literal["auto", "json", "console"] = "auto") -> None:
     """Send structlog's and the standard library's lines to standard output in one form."""
-    out = sys.stdout
+    out = _Steadfast(sys.stdout)
     console = style == "console" or (style == "auto" and out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer = _console(out) if console else structlog.processors.JSONRenderer(serializer=_json_text)
@@ -51,13 +52,32 @@ def configure(level: str = "info", style: Literal["auto", "json", "console"] = "
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
         cache_logger_on_first_use=True,
     )
-    _route_standard_library(shared, renderer, threshold)
+    _route_standard_library(cast(TextIO, out), shared, renderer, threshold)
 
 
-def _console(out: TextIO) -> structlog.typing.Processor:
+class _Steadfast:
+    """A stream that swallows its own trouble: a full disk below the log must not fail the work that is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def _console(out: _Steadfast) -> structlog.typing.Processor:
     # Without the formatter named here structlog would draw tracebacks with rich wherever rich is installed.
     return structlog.dev.ConsoleRenderer(
         colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
@@ -69,9 +89,9 @@ def _json_text(value: object, **_options: object) -> str:
 
 
 def _route_standard_library(
-    shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor, threshold: int
+    out: TextIO, shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor, threshold: int
 ) -> None:
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -18,8 +18,10 @@ from ashore.bus.memory import MemoryBus
 from ashore.config import Settings
 from ashore.exchange import Exchange, Turn
 from ashore.fdo.messages import AcceptOwner, Message, OwnerSign
+from ashore.http.api import Application, api
+from ashore.http.auth import Auth
 from ashore.http.fdo import FdoEndpoint
-from ashore.http.server import bind, server
+from ashore.http.server import Server, bind
 from ashore.keys import FileKeyStore, KeyKind
 from ashore.service import App, Context
 from ashore.telemetry import Metrics
@@ -152,10 +154,11 @@ async def _running(work: Any) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(exchange: Exchange, listener: socket) -> AsyncIterator[None]:
-    web = server(FdoEndpoint(exchange))
-    task = asyncio.create_task(web.serve(sockets=[listener]))
+    management = api([], auth=Auth([], enabled=False), title="none", version="0")
+    web = Server(Application(api=management, fdo=FdoEndpoint(exchange)))
+    task = asyncio.create_task(web.serve(listener))
     try:
         yield
     finally:
-        web.should_exit = True
+        web.stop()
         await task

@@ -146,7 +146,7 @@ def test_a_command_that_must_not_fail_ends_the_onboarding(shore: Shore) -> None:
         failed = shore.services.until(
             lambda: (found := shore.services.device(guid))["state"] == "failed" and found, "it did not fail"
         )
-    assert failed["failure"]["message_number"] == 69
+    assert (failed["failure"]["code"], failed["failure"]["message_number"]) == (100, 69)
 
 
 async def test_programs_run_by_fdo_sys(binary: Path, tmp_path: Path) -> None:

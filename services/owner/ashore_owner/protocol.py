@@ -20,7 +20,7 @@ from ashore.events import OnboardingStarted
 from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import to2
 from ashore.fdo.ciphers import SvkLength
-from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, TokenError
+from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, PeerError, TokenError
 from ashore.fdo.messages import (
     DeviceServiceInfo,
     DeviceServiceInfoReady,
@@ -46,8 +46,11 @@ from ashore_owner.remedies import remedy_for
 from ashore_owner.store import Candidate, Result, Store, Superseded
 from ashore_owner.waiting import WaitingRoom
 
-OFFERED_SIZE: Final = 60_000
-"""Bytes of service info that we take in one message, where the device takes as much."""
+OFFERED_SIZE: Final = 8_192
+"""Bytes of service info that we take in one message, where the device takes as much.
+
+The C client cuts files into pieces of this size, and fails where one is longer than its buffer of 8,192 bytes.
+"""
 _HELLOS_KEPT: Final = 4096
 _PROVEN: Final = 64
 _FAREWELLS_KEPT: Final = 10_000
@@ -349,8 +352,8 @@ class OwnerExchange(Exchange):
         await onboarding.began
         failure = Failure(
             at=when(int(self._clock() * 1000)),
-            code=error.code,
-            message_number=number,
+            code=error.peer_code if isinstance(error, PeerError) else error.code,
+            message_number=error.message_number if isinstance(error, PeerError) else number,
             reason=error.reason,
             remedy=remedy_for(error),
         )

@@ -51,7 +51,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         if peer:
-            self.peer = peer[0]
+            # A listener for both kinds of IP sees IPv4 clients in this form, and limits are by address.
+            self.peer = peer[0].removeprefix("::ffff:")
         if not self._crowd.join(self, self._since):
             self._reader.stop()
             self.submit(Ready(self, wire.FULL, keep_alive=False))
@@ -66,11 +67,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends nothing more; what it asked for before is still answered, except over TLS."""
-        job = self._reader.job if self._reader.arriving else self._active
+        for job in (self._reader.job, self._active):
+            if job is not None:
+                job.lose()
         self._reader.stop()
         self._last = True
-        if job is not None:
-            job.lose()
         asked = self._active is not None or bool(self._queue)
         return asked and not self._abort_at and not self._transport.get_extra_info("sslcontext")
 
@@ -169,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Go on taking from the client, unless there are other reasons not to."""
-        if self._paused and self._full is None and not self._queue:
+        if self._paused and self._full is None and not self._queue and not self._abort_at:
             self._paused = False
             # The client was not free to send meanwhile.
             self._reader.since = self._site.loop.time()

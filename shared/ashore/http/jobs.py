@@ -6,7 +6,7 @@ answered, and ends by giving the connection its answer. `asgi.py` has the third 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from starlette.types import Scope
 
@@ -14,6 +14,8 @@ from ashore.http.wire import Answer
 
 Headers = list[tuple[bytes, bytes]]
 Reply = Callable[[bytes], Coroutine[Any, Any, Answer]]
+
+_MOST_PARTS: Final = 64
 
 
 class Direct(Protocol):
@@ -134,8 +136,10 @@ class Letter(Job):
             self._line.invite()
 
     def take(self, part: bytes) -> None:
-        """Keep it."""
+        """Keep it; many tiny parts would need far more memory than they hold."""
         self._parts.append(part)
+        if len(self._parts) == _MOST_PARTS:
+            self._parts = [b"".join(self._parts)]
 
     def complete(self) -> None:
         """Now there is something to do."""

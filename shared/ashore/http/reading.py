@@ -15,8 +15,8 @@ from ashore.http import wire
 from ashore.http.jobs import Headers, Job
 
 HEADER_LIMIT: Final = 16_384
-_MOST_HEADERS: Final = 128
-"""Each costs some 200 bytes of memory, however short it is."""
+MOST_HEADERS: Final = 128
+"""Each costs some 130 bytes of memory, however short it is, and a slow client could hold thousands."""
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Reader:
                 data = self._read_past_parser(data) if self._unread else self._parse(data)
         except httptools.HttpParserError as error:
             raise _refusal(error) from error
-        if self._unparsed > HEADER_LIMIT:
+        if self._unparsed > HEADER_LIMIT or len(self.headers) > MOST_HEADERS:
             raise Refusal(wire.TOO_LARGE)
 
     def stop(self) -> None:
@@ -102,12 +102,10 @@ class Reader:
         """A header; trailers are of no interest."""
         if self.job is None:
             self.headers.append((name.lower(), value))
-            if len(self.headers) > _MOST_HEADERS:
-                raise Refusal(wire.TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """The headers are all there."""
-        if self._unparsed > HEADER_LIMIT and self._header_size() > HEADER_LIMIT:
+        if len(self.headers) > MOST_HEADERS or (self._unparsed > HEADER_LIMIT and self._header_size() > HEADER_LIMIT):
             raise Refusal(wire.TOO_LARGE)
         self._unparsed = 0
         if self._parser is not None and self._parser.should_upgrade():

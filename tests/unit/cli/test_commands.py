@@ -1,0 +1,108 @@
+"""Commands as their user meets them: help, usage, exit codes, words instead of tracebacks."""
+
+import ast
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, CommandError
+from ashore_cli.listening import Wanted, moment
+from ashore_cli.local.devices import next_serials
+from ashore_cli.stack import Ports, PortsTaken
+from tests.stack import ashore
+
+NOW = datetime(2026, 5, 31, 12, tzinfo=UTC)
+HEAVY = ("httpx", "nats", "cryptography", "sqlalchemy", "starlette", "yaml", "asyncio.subprocess", "structlog")
+
+
+def imported(*words: str) -> list[str]:
+    """What of the heavy modules is there after a command, in a process of its own."""
+    code = f"""
+import sys
+from ashore_cli.app import app
+app({list(words)!r}, result_action="return_value")
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    "noun", ["", "voucher", "device", "owner", "profile", "rendezvous", "streams", "demo", "doctor"]
+)
+def test_help_imports_nothing_heavy(noun: str) -> None:
+    assert imported(*([noun] if noun else []), "--help") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], DONE),
+        (["--version"], DONE),
+        (["vouchre"], 2),
+        (["owner", "show"], 2),
+        (["owner", "list", "--no-such-option"], 2),
+        (["owner", "list", "--owner-url", "http://127.0.0.1:9"], UNREACHABLE),
+        (["owner", "list", "--owner-url", "nonsense"], UNREACHABLE),
+        (["events", "--nats-url", "nats://127.0.0.1:9"], UNREACHABLE),
+        (["voucher", "inspect", "no-such-file"], REFUSED),
+        (["profile", "apply", "no-such-file"], REFUSED),
+        (["up", "--port-offset", "99999"], REFUSED),
+        (["device", "show", "../.."], REFUSED),
+    ],
+)
+async def test_each_ending_has_its_exit_code_and_no_traceback(tmp_path: Path, words: list[str], code: int) -> None:
+    done = await ashore(*words, data=tmp_path / "data")
+
+    assert done.code == code
+    assert "Traceback" not in done.out + done.error
+    if code in (REFUSED, UNREACHABLE):
+        assert done.error.startswith("ashore: ")
+        assert "\n  to do: " in done.error
+
+
+@pytest.mark.parametrize(("text", "ago"), [("90s", 90), ("15m", 900), ("1h", 3600), ("2D", 172_800)])
+def test_a_time_ago_is_understood(text: str, ago: int) -> None:
+    assert moment(text, NOW) == NOW - timedelta(seconds=ago)
+
+
+def test_a_date_is_understood_and_nonsense_is_not() -> None:
+    assert moment("2026-05-31T12:00:00+00:00", NOW) == NOW
+    with pytest.raises(CommandError, match="no time"):
+        moment("yesterday", NOW)
+
+
+def test_events_are_wanted_by_their_names() -> None:
+    assert Wanted([], "", None, follow=False).subjects() == [">"]
+    assert Wanted(["device-onboarded"], "", None, follow=False).subjects() == ["device-onboarded.>"]
+    with pytest.raises(CommandError, match="no stream holds"):
+        Wanted(["device-landed"], "", None, follow=False).subjects()
+
+
+def test_without_a_time_the_last_hour_is_shown_or_what_comes() -> None:
+    assert Wanted([], "", None, follow=False).begin(NOW) == NOW - timedelta(hours=1)
+    assert Wanted([], "", None, follow=True).begin(NOW) is None
+    assert Wanted([], "", "1h", follow=True).begin(NOW) == NOW - timedelta(hours=1)
+
+
+def test_serial_numbers_go_on_after_the_last(tmp_path: Path) -> None:
+    for name in ("demo-0001", "demo-0007", "demo-x", "other-0009"):
+        (tmp_path / name).mkdir()
+
+    assert next_serials(tmp_path, "demo", 2) == ["demo-0008", "demo-0009"]
+    assert next_serials(tmp_path / "none", "demo", 1) == ["demo-0001"]
+
+
+def test_taken_ports_are_all_named_with_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = Ports.free()._replace(owner=server.getsockname()[1])
+        with pytest.raises(PortsTaken, match=rf"{ports.owner} \(owner\)") as caught:
+            ports.check("127.0.0.1")
+
+    assert "--port-offset" in caught.value.remedy
+    assert len(set(Ports.free())) == len(Ports())
