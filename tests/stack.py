@@ -77,9 +77,9 @@ class Done(NamedTuple):
     error: str
 
 
-async def ashore(*words: str | Path, data: Path) -> Done:
+async def ashore(*words: str | Path, data: Path, environment: Mapping[str, str] | None = None) -> Done:
     """Run the command line as a process, as its user would, in a folder of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -89,7 +89,7 @@ async def ashore(*words: str | Path, data: Path) -> Done:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=data.parent,
-        env={**environment, "ASHORE_DATA_DIR": str(data)},
+        env={**inherited, "ASHORE_DATA_DIR": str(data), **(environment or {})},
     )
     try:
         out, error = await process.communicate()

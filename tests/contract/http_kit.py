@@ -1,6 +1,7 @@
 """A real server on a free port of loopback, and raw sockets to speak to it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -12,7 +13,9 @@ from ashore.http.api import Application, api
 from ashore.http.auth import Auth
 from ashore.http.fdo import FdoEndpoint, FdoReply, FdoRequest
 from ashore.http.server import MOST_CONNECTIONS, Server, bind
-from ashore.http.site import READ_SECONDS
+from ashore.http.site import Times
+
+QUICK = Times(sweep=0.05)
 
 
 class Answer(NamedTuple):
@@ -59,12 +62,14 @@ class Connection:
 class Running:
     """The server, from outside."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, server: Server, port: int, secrecy: ssl.SSLContext | None) -> None:
+        self.server = server
         self.port = port
+        self._secrecy = secrecy
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._secrecy)
         try:
             yield Connection(reader, writer)
         finally:
@@ -81,21 +86,29 @@ class Running:
 async def running(
     app: Application | FdoEndpoint,
     *,
-    read_seconds: float = READ_SECONDS,
+    host: str = "127.0.0.1",
+    times: Times = QUICK,
     most_connections: int = MOST_CONNECTIONS,
+    context: ssl.SSLContext | None = None,
+    secrecy: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
     started = asyncio.Event()
-    listener = bind("127.0.0.1", 0)
+    listener = bind(host, 0)
     if isinstance(app, FdoEndpoint):
         app = Application(api=api([], auth=Auth.of("x"), title="none", version="1"), fdo=app)
     http = Server(
-        app, drain_seconds=1, started=started.set, read_seconds=read_seconds, most_connections=most_connections
+        app,
+        context=context,
+        drain_seconds=1,
+        started=started.set,
+        times=times,
+        most_connections=most_connections,
     )
     port = listener.getsockname()[1]
     serving = asyncio.create_task(http.serve(listener))
     await started.wait()
     try:
-        yield Running(port)
+        yield Running(http, port, secrecy)
     finally:
         http.stop()
         http.stop()

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from ashore.http.fdo import FdoEndpoint, FdoReply, FdoRequest
 from ashore.http.limits import Limits
+from ashore.http.site import Times
 from ashore.telemetry import Metrics
 from tests.contract.http_kit import GREETING, Echo, Running, error, request, running
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared() -> AsyncIterator[tuple[Running, Echo]]:
     echo = Echo()
-    async with running(FdoEndpoint(echo), read_seconds=0.2) as site:
+    async with running(FdoEndpoint(echo), times=Times(read=0.2, sweep=0.05)) as site:
         yield site, echo
 
 

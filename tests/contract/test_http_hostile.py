@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from ashore.http.fdo import FdoEndpoint
+from ashore.http.site import Times
 from tests.contract.http_kit import GREETING, Echo, Running, error, request, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared() -> AsyncIterator[tuple[Running, Echo]]:
     echo = Echo()
-    async with running(FdoEndpoint(echo), read_seconds=0.2) as site:
+    async with running(FdoEndpoint(echo), times=Times(read=0.2, sweep=0.05)) as site:
         yield site, echo
 
 

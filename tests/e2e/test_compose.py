@@ -48,7 +48,7 @@ class Project:
         """Run a command of compose; what it prints is the answer."""
         done = subprocess.run(
             [*self._command, *arguments],
-            env={**os.environ, "ASHORE_BIND": _ADDRESS},
+            env={**os.environ, "ASHORE_BIND": _ADDRESS, "ASHORE_BUS_BIND": _ADDRESS},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

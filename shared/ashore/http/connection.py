@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Look whether the client takes too long."""
-        site, reader = self._site, self._reader
+        times, reader = self._site.times, self._reader
         if self._abort_at:
             if now >= self._abort_at:
                 self.cut()
@@ -201,10 +201,10 @@ class Connection(asyncio.Protocol):
             if now >= self._full_until:
                 self.cut()
         elif reader.arriving or not reader.since:
-            allowed = site.read_seconds + reader.received / _SLOWEST_RATE
+            allowed = times.read + reader.received / _SLOWEST_RATE
             if not self._paused and now - (reader.since or self._since) > allowed:
                 self._refuse(wire.TOO_SLOW)
-        elif self._is_free() and now - self._since > site.keep_alive_seconds:
+        elif self._is_free() and now - self._since > times.keep_alive:
             self._hang_up()
 
     def drain(self) -> None:
@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._abort_at = self._patience()
         if interrupted and self._transport.can_write_eof():
-            self._abort_at += _LINGER_SECONDS - self._site.write_seconds
+            self._abort_at += _LINGER_SECONDS - self._site.times.write
             self._transport.write_eof()
             if self._paused:
                 self._transport.resume_reading()
@@ -269,4 +269,4 @@ class Connection(asyncio.Protocol):
     def _patience(self) -> float:
         """Until when the client has to read what is written."""
         unread = self._transport.get_write_buffer_size()
-        return self._site.loop.time() + self._site.write_seconds + unread / _SLOWEST_RATE
+        return self._site.loop.time() + self._site.times.write + unread / _SLOWEST_RATE

@@ -1,4 +1,4 @@
-"""All connections of a server: a bounded number, looked after once a second.
+"""All connections of a server: a bounded number, and somebody who looks after them.
 
 Where there are too many, those go that have been idle for longest, then those whose request takes longest to arrive,
 because a client that means it sends its request at once. Only where all are being served is a newcomer turned away.
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
-SWEEP_SECONDS: Final = 1.0
+_BUSY_SECONDS: Final = 1.0
 _ROOM_MADE: Final = 64
 """The part of all connections that goes at once, so that the search for them is seldom."""
 _FAIR_SECONDS: Final = 1.0
@@ -62,11 +62,11 @@ class Crowd:
         """Forget this one."""
         self._members.discard(member)
 
-    async def look_after(self) -> None:
-        """See to the time limits of all, until cancelled."""
+    async def look_after(self, every: float) -> None:
+        """See to the time limits of all, every so many seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(every)
             for member in self:
                 try:
                     member.sweep(loop.time())
@@ -84,4 +84,4 @@ class Crowd:
             member.cut()
         if not waiting:
             log.warning("too many connections, and all of them busy", connections=len(self._members))
-            self._full_until = now + SWEEP_SECONDS
+            self._full_until = now + _BUSY_SECONDS

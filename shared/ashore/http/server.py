@@ -16,7 +16,7 @@ import structlog
 from ashore.http.api import Application
 from ashore.http.connection import Connection
 from ashore.http.crowd import Crowd
-from ashore.http.site import READ_SECONDS, Site
+from ashore.http.site import Site, Times
 
 MOST_CONNECTIONS: Final = 10_000
 _HANDSHAKE_SECONDS: Final = 10.0
@@ -36,14 +36,14 @@ class Server:
         *,
         context: ssl.SSLContext | None = None,
         drain_seconds: float = 10,
-        read_seconds: float = READ_SECONDS,
+        times: Times = Times(),  # noqa: B008 - a tuple, so sharing it is harmless
         most_connections: int = MOST_CONNECTIONS,
         started: Callable[[], None] | None = None,
     ) -> None:
         self._application = application
         self._context = context
         self._drain_seconds = drain_seconds
-        self._read_seconds = read_seconds
+        self._times = times
         self._crowd = Crowd(most_connections)
         self._started = started
         self._stopping = asyncio.Event()
@@ -57,7 +57,7 @@ class Server:
     async def serve(self, listener: socket.socket) -> None:
         """Serve until stopped; the listener is closed at the end."""
         loop = asyncio.get_running_loop()
-        site = Site(self._application.api, self._application.fdo, loop, read_seconds=self._read_seconds)
+        site = Site(self._application.api, self._application.fdo, loop, self._times)
         accepting = await loop.create_server(
             lambda: Connection(site, self._crowd),
             sock=listener,
@@ -65,7 +65,7 @@ class Server:
             ssl=self._context,
             ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._context else None,
         )
-        caretaker = loop.create_task(self._crowd.look_after(), name="http-crowd")
+        caretaker = loop.create_task(self._crowd.look_after(self._times.sweep), name="http-crowd")
         try:
             if self._started is not None:
                 self._started()

@@ -7,7 +7,7 @@ import asyncio
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 from starlette.types import ASGIApp, Scope
@@ -17,25 +17,30 @@ from ashore.http.asgi import Cycle
 from ashore.http.jobs import Direct, Job, Letter, Line, Ready
 from ashore.http.reading import Reader
 
-READ_SECONDS: Final = 30.0
-"""How long a request may take to arrive; a larger body gets a second more for each 16 kB that came."""
-KEEP_ALIVE_SECONDS: Final = 75.0
-WRITE_SECONDS: Final = 30.0
-"""How long a client may leave an answer unread, once the buffers are full."""
-
 _LARGEST_SKIPPED: Final = 1 << 20
+
+
+class Times(NamedTuple):
+    """How long clients may take, in seconds."""
+
+    read: float = 30.0
+    """Until a request has arrived; a larger body gets a second more for each 16 kB that came."""
+    write: float = 30.0
+    """Until an answer is read, once the buffers are full; a larger one gets a second more for each 16 kB."""
+    keep_alive: float = 75.0
+    """Until the next request."""
+    sweep: float = 1.0
+    """How often it is looked after that."""
 
 
 @dataclass(slots=True)
 class Site:
-    """What all connections of a server share; the times are in seconds."""
+    """What all connections of a server share."""
 
     api: ASGIApp
     fdo: Direct | None
     loop: asyncio.AbstractEventLoop
-    read_seconds: float = READ_SECONDS
-    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
-    write_seconds: float = WRITE_SECONDS
+    times: Times
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def begin(self, line: Line, reader: Reader) -> Job:

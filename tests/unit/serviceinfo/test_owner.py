@@ -8,7 +8,7 @@ from ashore import cbor
 from ashore.fdo.serviceinfo import DeviceTurn, OwnerTurn, ServiceInfoError, StepFailedError
 from ashore.fdo.serviceinfo.command import RunCommand
 from ashore.fdo.serviceinfo.download import DownloadFile
-from ashore.fdo.serviceinfo.fdo_sys import Exec, WriteFile
+from ashore.fdo.serviceinfo.fdo_sys import Exec, FetchFile, WriteFile
 from ashore.fdo.serviceinfo.owner import Limits, OwnerConversation
 from ashore.fdo.serviceinfo.upload import UploadFile
 from tests.unit.serviceinfo.kit import MemoryHost, Program, converse, introduction, item, values_of
@@ -138,6 +138,14 @@ def test_a_reply_to_a_waiting_device_may_be_held_back_ever_longer() -> None:
     assert pauses == sorted(pauses)
     assert 0 < pauses[0] < 0.1
     assert pauses[-1] == 1.0
+
+
+def test_a_device_that_tells_something_is_not_held_back() -> None:
+    owner = OwnerConversation([FetchFile("a")], None)
+    owner.step(introduction("fdo_sys"))
+    assert owner.step(EMPTY).pause > 0
+    piece = DeviceTurn(items=[item("fdo_sys:data", b"x" * 100)])
+    assert [owner.step(piece).pause for _ in range(5)] == [0] * 5
 
 
 def test_a_device_that_never_ends_is_cut_off() -> None:

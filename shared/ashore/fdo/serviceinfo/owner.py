@@ -255,4 +255,7 @@ class OwnerConversation:
         if self._index == len(self._steps):
             self._finished = True
             return OwnerTurn(is_done=True)
+        if not self._quiet:
+            # It is in the midst of telling, as the C client with a file: each of its messages seems to be the last.
+            return OwnerTurn()
         return OwnerTurn(pause=min(_FIRST_PAUSE * 2 ** min(self._quiet, _DOUBLINGS), _LONGEST_PAUSE))

@@ -1,0 +1,178 @@
+"""Every noun of the command line against real services: what one command makes, the next one sees."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.stack import Done, Running, ashore, running
+
+# One stack serves all tests of this module, so they share its loop.
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+PROFILE = """
+name: greet
+description: Says good day.
+steps:
+  - {step: write_file, name: greeting.txt, text: Good day}
+  - {step: run_command, arguments: [cat, greeting.txt]}
+---
+name: other
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    async with running(tmp_path_factory.mktemp("commands") / "data") as stack:
+        yield stack
+
+
+async def told(stack: Running, *words: str | Path) -> Any:
+    """What a command answers in JSON."""
+    done = await ashore(*words, "-o", "json", data=stack.folder)
+    assert done.code == 0, done.error
+    return json.loads(done.out)
+
+
+async def run(stack: Running, *words: str | Path) -> Done:
+    done = await ashore(*words, data=stack.folder)
+    assert "Traceback" not in done.error
+    return done
+
+
+async def test_a_profile_is_applied_assigned_and_served(stack: Running, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.yaml"
+    file.write_text(PROFILE)
+    assert (await run(stack, "profile", "apply", file)).code == 0
+    assert {"greet", "hello", "other"} <= {one["name"] for one in await told(stack, "profile", "list")}
+    assert [one["state"] for one in await told(stack, "device", "init", "served")] == ["initialised"]
+    assert (await run(stack, "profile", "assign", "served", "greet")).code == 0
+
+    [member] = await told(stack, "device", "onboard", "served")
+
+    assert member["state"] == "onboarded"
+    device = await told(stack, "owner", "show", "served")
+    assert device["guid"] == member["guid"]
+    assert device["onboardings"][0]["profile"] == "greet"
+    assert device["onboardings"][0]["steps"][-1]["stdout"] == "Good day"
+    assert "files/greeting.txt" in (await told(stack, "device", "show", "served"))["files"]
+
+
+async def test_a_profile_that_is_none_is_refused_in_words(stack: Running, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text("name: bad\nsteps: [{step: fly}]\n")
+
+    done = await run(stack, "profile", "apply", file)
+
+    assert done.code == 1
+    assert "fly" in done.error
+    assert (await run(stack, "profile", "delete", "hello")).code == 1
+
+
+async def test_what_profile_show_gives_profile_apply_takes(stack: Running, tmp_path: Path) -> None:
+    shown = await run(stack, "profile", "show", "hello", "-o", "yaml")
+    file = tmp_path / "hello.yaml"
+    file.write_text(shown.out)
+
+    assert (await run(stack, "profile", "apply", file)).code == 0
+
+    assert (await run(stack, "profile", "show", "hello", "-o", "yaml")).out == shown.out
+
+
+async def test_a_device_is_sold_on_and_its_voucher_tells(stack: Running, tmp_path: Path) -> None:
+    await told(stack, "device", "init", "resold")
+    bundle, voucher = tmp_path / "buyer.pem", tmp_path / "voucher.pem"
+    bundle.write_text((await run(stack, "owner", "bundle")).out)
+
+    # To the same owner: one more entry is all that matters here.
+    assert (await run(stack, "voucher", "extend", "resold", "--to", bundle, "-f", voucher)).code == 0
+    [inspected] = await told(stack, "voucher", "inspect", voucher)
+    assert inspected["verified"]
+    assert len(inspected["owners"]) == 2
+
+    [imported] = await told(stack, "voucher", "import", voucher)
+    assert imported["verdict"] in ("imported", "known")
+    assert (await run(stack, "voucher", "export", "resold")).out == voucher.read_text()
+
+
+async def test_a_voucher_is_sent_to_an_owner_that_has_forgotten_it(stack: Running) -> None:
+    [member] = await told(stack, "device", "init", "sent")
+    await asyncio.sleep(1)
+    assert (await run(stack, "owner", "forget", member["guid"])).code == 0
+    assert (await run(stack, "owner", "show", "sent")).code == 1
+
+    [sent] = await told(stack, "voucher", "send", "sent")
+
+    assert (sent["guid"], sent["verdict"]) == (member["guid"], "imported")
+    # A voucher does not say the serial number, so only the GUID leads to it now.
+    assert (await run(stack, "owner", "register", sent["guid"])).code == 0
+    assert [one["state"] for one in await told(stack, "device", "onboard", "sent")] == ["onboarded"]
+
+
+async def test_a_fleet_comes_ashore_and_its_events_are_told(stack: Running) -> None:
+    members = await told(stack, "device", "onboard", "--count", "5", "--prefix", "fleet")
+
+    assert [one["serial"] for one in members] == [f"fleet-000{number}" for number in range(1, 6)]
+    assert {one["state"] for one in members} == {"onboarded"}
+    done = await run(stack, "events", "--filter", "device-onboarded", "--since", "5m")
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert {one["guid"] for one in members} <= {event["data"]["new_guid"] for event in events}
+    assert {event["type"] for event in events} == {"dev.ashore.device-onboarded.v1"}
+
+
+async def test_events_are_followed_while_they_come(stack: Running) -> None:
+    follower = asyncio.create_task(run(stack, "device", "onboard", "followed"))
+    lines: list[str] = []
+    try:
+        async with asyncio.timeout(60):
+            while "device-onboarded" not in lines:
+                done = await run(stack, "events", "--since", "1m")
+                lines = [json.loads(line)["subject"].split(".")[0] for line in done.out.splitlines()]
+    finally:
+        await follower
+    assert (await run(stack, "events", "--device", "f" * 32)).out == ""
+
+
+async def test_the_rendezvous_is_told_whom_to_admit(stack: Running) -> None:
+    key = "ab" * 32
+    assert (await run(stack, "rendezvous", "deny", "owner", key, "--comment", "unknown to us")).code == 0
+    rules = await told(stack, "rendezvous", "rules")
+    assert [(rule["id"], rule["verdict"], rule["comment"]) for rule in rules["rules"]] == [
+        (key, "deny", "unknown to us")
+    ]
+    assert len(rules["trusted_keys"]) == 8
+    assert (await run(stack, "rendezvous", "unrule", "owner", key)).code == 0
+    assert (await told(stack, "rendezvous", "rules"))["rules"] == []
+    assert (await run(stack, "rendezvous", "allow", "voucher", "short")).code == 1
+
+
+async def test_a_wrong_token_is_told_with_the_remedy(stack: Running, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("wrong")
+    done = await ashore("owner", "list", data=stack.folder, environment={"ASHORE_TOKEN_FILE": str(tmp_path / "token")})
+
+    assert done.code == 1
+    assert "ASHORE_TOKEN_FILE" in done.error
+
+
+async def test_the_doctor_names_what_is_bad(stack: Running) -> None:
+    stack.stack.layout.token.chmod(0o644)
+    try:
+        done = await run(stack, "doctor", "-o", "json")
+    finally:
+        stack.stack.layout.token.chmod(0o600)
+
+    assert done.code == 1
+    [bad] = [finding for finding in json.loads(done.out) if not finding["ok"]]
+    assert "admin-token" in bad["text"]
+    assert "chmod" in bad["remedy"]
+
+
+async def test_a_device_runs_with_its_timeline(stack: Running) -> None:
+    done = await run(stack, "device", "run", "alone")
+
+    assert done.code == 0
+    assert "Welcome ashore." in done.out
