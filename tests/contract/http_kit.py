@@ -65,11 +65,13 @@ class Running:
     def __init__(self, server: Server, port: int, secrecy: ssl.SSLContext | None) -> None:
         self.server = server
         self.port = port
-        self._secrecy = secrecy
+        self.secrecy = secrecy
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._secrecy)
+        reader, writer = await asyncio.open_connection(
+            "localhost" if self.secrecy else "127.0.0.1", self.port, ssl=self.secrecy
+        )
         try:
             yield Connection(reader, writer)
         finally:

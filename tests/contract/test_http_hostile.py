@@ -52,6 +52,17 @@ async def test_a_chunked_body_is_refused(site: Running, echo: Echo) -> None:
         {"Content_Length": "1x"},
         {"Content_Length": "99999999999999999999999999"},
         {"Content-Length": "1", "content-length": "2"},
+        {"Content-Length": "1", "content-length": "1"},
+        {"Content_Length": "+1"},
+        {"Content_Length": "1,1"},
+        {"Content_Length": "0x1"},
+        {"Content_Length": ""},
+        {"Transfer_Encoding": "gzip"},
+        {"Transfer_Encoding": "chunked, identity"},
+        {"Transfer_Encoding": "\x0bchunked"},
+        {"Content-Length ": "1"},
+        {"Content_Length": "1\nTransfer-Encoding: chunked"},
+        {"X": "a\r\n folded", "Content_Length": "1"},
     ],
 )
 async def test_a_length_that_can_be_read_in_two_ways_is_refused(

@@ -1,4 +1,4 @@
-"""The owner's management API: vouchers, devices, the waiting room, profiles and rules."""
+"""The owner's management API: vouchers, devices, the waiting room. Profiles are in `api_profiles`."""
 
 import time
 from typing import Annotated, Final
@@ -16,9 +16,9 @@ from ashore.fdo.types import encode_public_key, fingerprint, key_types
 from ashore.fdo.voucher import Voucher
 from ashore.http.problems import Problem
 from ashore.http.routes import LARGEST_BODY, Request, Route
-from ashore_owner.catalogue import PROFILE, RESOURCE, Catalogue
+from ashore_owner.api_profiles import no_profile
+from ashore_owner.catalogue import Catalogue
 from ashore_owner.model import DeviceDetails, Imported, ImportReport, Page, Waiting
-from ashore_owner.profiles import Profile, Rule
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
 from ashore_owner.to0 import Registrar
@@ -70,7 +70,7 @@ class Api:
 
     def routes(self) -> list[Route]:
         """Every operation of the owner service."""
-        return [*self._voucher_routes(), *self._device_routes(), *self._profile_routes()]
+        return [*self._voucher_routes(), *self._device_routes()]
 
     def _voucher_routes(self) -> list[Route]:
         path, tags = "/api/v1/vouchers", ("vouchers",)
@@ -108,42 +108,6 @@ class Api:
             ),
             Route("GET", file, self._file, "A file that a device sent", "read", tags=tags),
             Route("GET", "/api/v1/waiting", self._waiting, "Who waits", "read", response=list[Waiting], tags=tags),
-        ]
-
-    def _profile_routes(self) -> list[Route]:
-        path, tags = "/api/v1/profiles", ("profiles",)
-        one, rules, resource = path + "/{name}", "/api/v1/rules", "/api/v1/resources/{name}"
-        return [
-            Route("GET", path, self._profiles, "List profiles", "read", response=list[str], tags=tags),
-            Route("GET", one, self._profile, "Show a profile", "read", response=Profile, tags=tags),
-            Route(
-                "PUT", one, self._put_profile, "Keep a profile", "write", request=Profile, response=Profile, tags=tags
-            ),
-            Route("DELETE", one, self._remove_profile, "Forget a profile", "write", status=204, tags=tags),
-            Route("GET", rules, self._rules, "The rules in their order", "read", response=list[Rule], tags=tags),
-            Route(
-                "PUT",
-                rules,
-                self._put_rules,
-                "Replace the rules",
-                "write",
-                request=list[Rule],
-                response=list[Rule],
-                tags=tags,
-            ),
-            Route("GET", "/api/v1/resources", self._resources, "List resources", "read", response=list[str], tags=tags),
-            Route(
-                "PUT",
-                resource,
-                self._put_resource,
-                "Keep a file that profiles send",
-                "write",
-                request=bytes,
-                status=204,
-                tags=tags,
-                body_limit=LARGEST_BODY,
-            ),
-            Route("DELETE", resource, self._remove_resource, "Forget a resource", "write", status=204, tags=tags),
         ]
 
     # Vouchers.
@@ -219,7 +183,7 @@ class Api:
     async def _choose(self, request: Request) -> None:
         profile = request.payload(ProfileChoice).profile
         if profile is not None and await self._catalogue.profile(profile) is None:
-            raise _no_profile(profile)
+            raise no_profile(profile)
         if not await self._store.choose_profile(_guid(request), profile):
             raise _unknown(request)
 
@@ -231,55 +195,6 @@ class Api:
 
     async def _waiting(self, _request: Request) -> list[Waiting]:
         return await self._queries.waiting()
-
-    # Profiles.
-
-    async def _profiles(self, _request: Request) -> list[str]:
-        return await self._store.names(PROFILE)
-
-    async def _profile(self, request: Request) -> Profile:
-        name = request.path_params["name"]
-        profile = await self._catalogue.profile(name)
-        if profile is None:
-            raise _no_profile(name)
-        return profile
-
-    async def _put_profile(self, request: Request) -> Profile:
-        profile = request.payload(Profile)
-        if profile.name != request.path_params["name"]:
-            raise Problem(400, f"the profile is called {profile.name!r}, the address says otherwise")
-        await self._catalogue.put_profile(profile, _now())
-        return profile
-
-    async def _remove_profile(self, request: Request) -> None:
-        name = request.path_params["name"]
-        used = [rule for rule in await self._catalogue.rules() if rule.profile == name]
-        if used:
-            raise Problem(409, f"a rule chooses profile {name!r}", remedy="Change the rules first: PUT /api/v1/rules.")
-        if not await self._catalogue.remove_profile(name):
-            raise _no_profile(name)
-
-    async def _rules(self, _request: Request) -> list[Rule]:
-        return await self._catalogue.rules()
-
-    async def _put_rules(self, request: Request) -> list[Rule]:
-        rules = request.payload(list)
-        for rule in rules:
-            if await self._catalogue.profile(rule.profile) is None:
-                raise _no_profile(rule.profile)
-        await self._catalogue.put_rules(rules, _now())
-        return rules
-
-    async def _resources(self, _request: Request) -> list[str]:
-        return await self._store.names(RESOURCE)
-
-    async def _put_resource(self, request: Request) -> None:
-        await self._store.put_document(RESOURCE, request.path_params["name"], request.payload(bytes), _now())
-
-    async def _remove_resource(self, request: Request) -> None:
-        name = request.path_params["name"]
-        if not await self._store.remove_document(RESOURCE, name):
-            raise Problem(404, f"there is no resource {name!r}")
 
     async def _voucher(self, request: Request) -> Voucher:
         voucher = await self._store.voucher(_guid(request))
@@ -302,10 +217,6 @@ def _guid(request: Request) -> str:
 
 def _unknown(request: Request) -> Problem:
     return Problem(404, f"this owner has no voucher for device {_guid(request)}", remedy=_IMPORT)
-
-
-def _no_profile(name: str) -> Problem:
-    return Problem(404, f"there is no profile {name!r}", remedy="List them: `ashore profile list`.")
 
 
 def _now() -> int:

@@ -16,6 +16,7 @@ from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageUnavailable
 from ashore.sql.outbox import Relay
 from ashore_owner import api
+from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
 from ashore_owner.protocol import OwnerExchange
@@ -63,7 +64,10 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     try:
         yield App(
             fdo=exchange,
-            routes=api.Api(store, queries, catalogue, registrar, signers).routes(),
+            routes=[
+                *api.Api(store, queries, catalogue, registrar, signers).routes(),
+                *ProfilesApi(store, catalogue).routes(),
+            ],
             tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
             checks={"database": database.check},
             problems={CursorInvalid: 400, StorageUnavailable: 503},

@@ -7,20 +7,16 @@ only has to be finished by then.
 
 import asyncio
 import uuid
-from collections import OrderedDict
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 import msgspec
 
 from ashore import cbor
 from ashore.cose import Signer
-from ashore.events import OnboardingStarted
 from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import to2
 from ashore.fdo.ciphers import SvkLength
-from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, PeerError, TokenError
+from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, TokenError
 from ashore.fdo.messages import (
     DeviceServiceInfo,
     DeviceServiceInfoReady,
@@ -36,14 +32,11 @@ from ashore.fdo.messages import (
 from ashore.fdo.serviceinfo import DEFAULT_SIZE, DeviceTurn
 from ashore.fdo.serviceinfo.owner import OwnerConversation
 from ashore.http.fdo import FdoReply, FdoRequest
-from ashore.sessions import SessionTable
 from ashore.sql import StorageUnavailable
-from ashore_owner.catalogue import Catalogue, Choice
-from ashore_owner.model import Failure
-from ashore_owner.profiles import Facts
-from ashore_owner.queries import when
-from ashore_owner.remedies import remedy_for
-from ashore_owner.store import Candidate, Result, Store, Superseded
+from ashore_owner.catalogue import Catalogue
+from ashore_owner.chronicle import Chronicle
+from ashore_owner.session import Onboarding, Prelude, Sessions, facts_of
+from ashore_owner.store import Candidate, Store
 from ashore_owner.waiting import WaitingRoom
 
 OFFERED_SIZE: Final = 8_192
@@ -51,44 +44,7 @@ OFFERED_SIZE: Final = 8_192
 
 The C client cuts files into pieces of this size, and fails where one is longer than its buffer of 8,192 bytes.
 """
-_HELLOS_KEPT: Final = 4096
 _PROVEN: Final = 64
-_FAREWELLS_KEPT: Final = 10_000
-_FAREWELL_SECONDS: Final = 300.0
-
-
-class Prelude(NamedTuple):
-    """What 60 found out; kept to spare 62 and 64 the work, and found out again where it is gone."""
-
-    hello: to2.Hello
-    candidate: Candidate
-    started_at: int
-
-
-class Farewell(NamedTuple):
-    """Message 70 as it came, and the answer: who sends the very same bytes again gets the very same answer."""
-
-    body: bytes
-    reply: FdoReply
-
-
-@dataclass(slots=True)
-class Onboarding:
-    """A session from 64 on."""
-
-    id: str
-    state: int
-    session: to2.Session
-    candidate: Candidate
-    started_at: int
-    choice: Choice
-    began: asyncio.Task[None]
-    conversation: OwnerConversation = field(default_factory=lambda: OwnerConversation(None, None))
-
-    @property
-    def guid(self) -> str:
-        """The device, hex."""
-        return self.session.voucher.guid.hex()
 
 
 class OwnerExchange(Exchange):
@@ -115,21 +71,16 @@ class OwnerExchange(Exchange):
         self._room = room
         self._signers = signers
         self._svk_length = svk_length
-        self._preludes: OrderedDict[str, Prelude] = OrderedDict()
-        self._sessions: SessionTable[Onboarding] = SessionTable(capacity, self._seconds, self._clock, self._went_silent)
-        self._farewells: SessionTable[Farewell] = SessionTable(_FAREWELLS_KEPT, _FAREWELL_SECONDS, self._clock)
-        self._active: dict[str, str] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._sessions = Sessions(capacity, self._seconds, self._clock, self._went_silent)
+        self._chronicle = Chronicle(store, self.replica, self._clock)
 
     async def __call__(self, request: FdoRequest) -> FdoReply:
         """Answer one request; the last one of a session also a second time, in case its answer was lost."""
-        if request.number == Done.number and request.token:
-            farewell = self._farewells.get(request.token)
-            if farewell is not None and farewell.body == request.body:
-                return farewell.reply
+        if request.number == Done.number and (again := self._sessions.farewell(request)) is not None:
+            return again
         reply = await super().__call__(request)
-        if reply.number == Done2.number and request.token:
-            self._farewells.put(request.token, Farewell(request.body, reply))
+        if reply.number == Done2.number:
+            self._sessions.say_farewell(request, reply)
         return reply
 
     @property
@@ -142,7 +93,6 @@ class OwnerExchange(Exchange):
         while True:
             await asyncio.sleep(pause)
             self.give_up_the_silent()
-            self._farewells.expire()
 
     def give_up_the_silent(self) -> None:
         """Fail every onboarding whose device has said nothing for too long."""
@@ -150,7 +100,7 @@ class OwnerExchange(Exchange):
 
     async def drain(self) -> None:
         """Wait for what is still being written."""
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._chronicle.drain()
 
     def recall(self, turn: Turn) -> bool:
         """A session in memory, or a hello of which this replica still knows all that its token says."""
@@ -159,11 +109,10 @@ class OwnerExchange(Exchange):
             turn.session, turn.state, turn.keys = onboarding, onboarding.state, onboarding.session.keys
             turn.guid = onboarding.guid
             return True
-        prelude = self._preludes.get(turn.token)
-        if prelude is None or self._clock() >= prelude.started_at / 1000 + self._seconds:
+        if turn.request.number > _PROVEN or self._sessions.prelude(turn.token) is None:
             return False
         turn.state = ProveOVHdr.number
-        return turn.request.number <= _PROVEN
+        return True
 
     def resume(self, turn: Turn) -> None:
         """A token is enough up to 64; from then on the session is in memory, or lost."""
@@ -191,19 +140,28 @@ class OwnerExchange(Exchange):
         if not isinstance(turn.session, Onboarding):
             raise TokenError("this onboarding is not known here any more; begin again with TO1")
         onboarding = turn.session
+        if onboarding.is_busy:
+            raise Unavailable("the message before is still being answered; send this one again later")
+        onboarding.is_busy = True
+        try:
+            answer = await self._step(message, onboarding, turn)
+        finally:
+            onboarding.is_busy = False
+        if answer.number == Done2.number:
+            return answer, None
+        onboarding.state = answer.number
+        self._sessions.keep(turn.token, onboarding)
+        return answer, turn.token
+
+    async def _step(self, message: Message, onboarding: Onboarding, turn: Turn) -> Message:
         match message:
             case DeviceServiceInfoReady():
-                answer = self._ready(message, onboarding)
+                return self._ready(message, onboarding)
             case DeviceServiceInfo():
-                answer = await self._service_info(message, onboarding)
+                return await self._service_info(message, onboarding)
             case Done():
-                answer = await self._done(message, onboarding, turn)
-                return answer, None
-            case _:
-                raise InvalidMessageError(f"message {message.number} has no place in TO2")
-        onboarding.state = answer.number
-        self._sessions.put(turn.token, onboarding)
-        return answer, turn.token
+                return await self._done(message, onboarding, turn)
+        raise InvalidMessageError(f"message {message.number} has no place in TO2")
 
     async def _hello(self, message: HelloDevice, turn: Turn) -> tuple[Message, str | None]:
         """HelloDevice(60) -> ProveOVHdr(61)."""
@@ -216,7 +174,7 @@ class OwnerExchange(Exchange):
         hello, reply = to2.prove_ov_hdr(message, turn.body, candidate.voucher, signer, nonce, self.entropy)
         started_at = int(self._clock() * 1000)
         token = self.issue(reply, cbor.dumps([started_at, to2.pack_hello(hello)]))
-        self._remember(token, Prelude(hello, candidate, started_at))
+        self._sessions.remember(token, Prelude(hello, candidate, started_at))
         return reply, token
 
     async def _setup(self, message: ProveDevice, turn: Turn) -> tuple[Message, str | None]:
@@ -225,7 +183,7 @@ class OwnerExchange(Exchange):
             raise InvalidMessageError("message 64 came a second time in this session")
         hello, candidate, started_at = await self._prelude(turn)
         voucher = candidate.voucher
-        choice = await self._catalogue.choose(_facts(turn.guid, candidate), candidate.profile)
+        choice = await self._catalogue.choose(facts_of(turn.guid, candidate), candidate.profile)
         guid = voucher.guid if choice.reuse else self.entropy.random(16)
         replacement = to2.Replacement(guid, voucher.header.rv_info, voucher.owner_public_key)
         session, reply = to2.setup_device(
@@ -233,11 +191,9 @@ class OwnerExchange(Exchange):
         )
         turn.keys = session.keys
         identity = uuid.uuid4().hex
-        began = self._begin(turn.guid, identity, candidate)
+        began = self._chronicle.begin(turn.guid, identity, candidate)
         onboarding = Onboarding(identity, reply.number, session, candidate, started_at, choice, began)
-        self._supersede(turn.guid, turn.token)
-        self._sessions.put(turn.token, onboarding)
-        self._preludes.pop(turn.token, None)
+        self._sessions.begin(turn.token, onboarding)
         return reply, turn.token
 
     def _ready(self, message: DeviceServiceInfoReady, onboarding: Onboarding) -> Message:
@@ -254,7 +210,7 @@ class OwnerExchange(Exchange):
         conversation = onboarding.conversation
         conversation.hear(DeviceTurn(message.is_more, message.items))
         if conversation.devmod is not None and not conversation.planned:
-            facts = _facts(onboarding.guid, onboarding.candidate, onboarding)
+            facts = onboarding.facts
             onboarding.choice = await self._catalogue.choose(facts, onboarding.candidate.profile)
             if onboarding.choice.profile is None:
                 raise NotFoundError("no profile suits this device; the operator must choose one")
@@ -269,27 +225,22 @@ class OwnerExchange(Exchange):
         if not onboarding.conversation.finished:
             raise InvalidMessageError("the device is done before its owner is")
         voucher, reply = to2.done2(message, onboarding.session)
-        await onboarding.began
-        try:
-            await self._store.finish(self._result(onboarding), voucher)
-        except Superseded as error:
-            raise InvalidMessageError(f"{error}; this one ends here") from error
-        self._forget(turn.token, onboarding)
+        await self._chronicle.finish(onboarding, voucher)
+        self._sessions.forget(turn.token)
         self.spend(turn)
         return reply
 
     async def failed(self, error: FdoError, turn: Turn) -> None:
         """Tell the story's end: in the ledger once the device is proven, in the waiting room before that."""
         onboarding = turn.session
-        self._preludes.pop(turn.token, None)
+        if isinstance(error, Unavailable):
+            # The device may send the same message again; nothing was changed.
+            return
+        self._sessions.forget(turn.token)
         if isinstance(onboarding, Onboarding):
-            if isinstance(error, Unavailable):
-                # The device may send the same message again; nothing was changed.
-                return
-            self._forget(turn.token, onboarding)
-            self._write(self._fail(onboarding, error, turn.request.number))
+            self._chronicle.fail(onboarding, error, turn.request.number)
         elif turn.guid:
-            self._write(self._room.refused(turn.guid, error))
+            self._chronicle.aside(self._room.refused(turn.guid, error))
 
     # Bookkeeping.
 
@@ -300,7 +251,7 @@ class OwnerExchange(Exchange):
         return candidate
 
     async def _check_profile(self, candidate: Candidate, guid: str) -> None:
-        if not await self._catalogue.could_serve(_facts(guid, candidate), candidate.profile):
+        if not await self._catalogue.could_serve(facts_of(guid, candidate), candidate.profile):
             raise NotFoundError(f"no profile is chosen for device {guid}")
 
     def _signer(self, candidate: Candidate) -> Signer:
@@ -311,87 +262,15 @@ class OwnerExchange(Exchange):
         return signer
 
     async def _prelude(self, turn: Turn) -> Prelude:
-        prelude = self._preludes.get(turn.token)
+        prelude = self._sessions.prelude(turn.token)
         if prelude is None:
             started_at, packed = msgspec.convert(cbor.loads(turn.ticket.payload), tuple[int, bytes])
             hello = to2.unpack_hello(packed)
             prelude = Prelude(hello, await self._candidate(hello.guid.hex()), started_at)
-            self._remember(turn.token, prelude)
+            self._sessions.remember(turn.token, prelude)
         turn.guid = prelude.hello.guid.hex()
         return prelude
 
-    def _remember(self, token: str, prelude: Prelude) -> None:
-        self._preludes[token] = prelude
-        if len(self._preludes) > _HELLOS_KEPT:
-            self._preludes.popitem(last=False)
-
-    def _begin(self, guid: str, identity: str, candidate: Candidate) -> asyncio.Task[None]:
-        event = OnboardingStarted(
-            guid=guid, device_info=candidate.device_info, replica=self.replica, attempt=candidate.attempts + 1
-        )
-        return self._write(self._store.begin(event, identity))
-
-    def _supersede(self, guid: str, token: str) -> None:
-        """A device that begins anew has lost its older session; whatever still speaks in that one is told so."""
-        older = self._active.get(guid)
-        if older is not None:
-            self._sessions.take(older)
-        self._active[guid] = token
-
-    def _forget(self, token: str, onboarding: Onboarding) -> None:
-        self._sessions.take(token)
-        if self._active.get(onboarding.guid) == token:
-            del self._active[onboarding.guid]
-
-    def _went_silent(self, token: str, onboarding: Onboarding) -> None:
-        self._forget(token, onboarding)
+    def _went_silent(self, onboarding: Onboarding) -> None:
         error = TokenError(f"the device has been silent for {self._seconds} s")
-        self._write(self._fail(onboarding, error, onboarding.state))
-
-    async def _fail(self, onboarding: Onboarding, error: FdoError, number: int) -> None:
-        await onboarding.began
-        failure = Failure(
-            at=when(int(self._clock() * 1000)),
-            code=error.peer_code if isinstance(error, PeerError) else error.code,
-            message_number=error.message_number if isinstance(error, PeerError) else number,
-            reason=error.reason,
-            remedy=remedy_for(error),
-        )
-        await self._store.fail(self._result(onboarding), failure)
-
-    def _result(self, onboarding: Onboarding) -> Result:
-        profile = onboarding.choice.profile
-        return Result(
-            guid=onboarding.guid,
-            serial=onboarding.candidate.serial,
-            session=onboarding.id,
-            profile=profile.name if profile else "",
-            started_at=onboarding.started_at,
-            ended_at=int(self._clock() * 1000),
-            reuse=onboarding.session.reuse,
-            devmod=onboarding.conversation.devmod,
-            outcomes=onboarding.conversation.outcomes,
-        )
-
-    def _write(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        task.add_done_callback(_retrieve)
-        return task
-
-
-def _retrieve(task: "asyncio.Future[None]") -> None:
-    """Whoever awaits the task hears of its failure; nobody else needs a warning about it."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _facts(guid: str, candidate: Candidate, onboarding: Onboarding | None = None) -> Facts:
-    return Facts(
-        guid=guid,
-        serial=candidate.serial,
-        device_info=candidate.device_info,
-        owner_key=candidate.owner_key,
-        devmod=onboarding.conversation.devmod if onboarding else None,
-    )
+        self._chronicle.fail(onboarding, error, onboarding.state)

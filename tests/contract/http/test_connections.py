@@ -23,20 +23,20 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
-        self.came = asyncio.Condition()
         self.waiting = 0
+        self._came = asyncio.Condition()
 
     async def __call__(self, message: FdoRequest) -> FdoReply:
         self.waiting += 1
         # Nothing was awaited before: what asks for the current task has to work from the first step on.
-        async with asyncio.timeout(20):
-            await self.open.wait()
+        async with asyncio.timeout(20), self._came:
+            self._came.notify_all()
+        await self.open.wait()
         return FdoReply(message.number + 1, message.body)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
-            while self.waiting < count:
-                await asyncio.sleep(0.01)
+        async with asyncio.timeout(5), self._came:
+            await self._came.wait_for(lambda: self.waiting >= count)
 
 
 @pytest.fixture
@@ -183,6 +183,8 @@ async def test_a_client_that_resets_the_connection_does_no_harm(gated: Running, 
 async def greeted(stack: AsyncExitStack, site: Running) -> Connection:
     connection = await stack.enter_async_context(site.connection())
     assert (await connection.ask(GREETING)).status == 200
+    # The clock of uvloop counts milliseconds.
+    await asyncio.sleep(0.005)
     return connection
 
 

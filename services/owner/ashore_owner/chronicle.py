@@ -1,0 +1,95 @@
+"""The story of each onboarding as it is written down: begun, ended well, or broken off.
+
+The beginning and the failures are written beside the exchange with the device; only the good end is waited for, since
+the device may forget its old credential once it has been told.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from ashore.events import OnboardingStarted
+from ashore.fdo.errors import FdoError, InvalidMessageError, PeerError
+from ashore.fdo.voucher import Voucher
+from ashore_owner.model import Failure
+from ashore_owner.queries import when
+from ashore_owner.remedies import remedy_for
+from ashore_owner.session import Onboarding
+from ashore_owner.store import Candidate, Result, Store, Superseded
+
+
+class Chronicle:
+    """Writes into the store."""
+
+    def __init__(self, store: Store, replica: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._replica = replica
+        self._clock = clock
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def begin(self, guid: str, session: str, candidate: Candidate) -> asyncio.Task[None]:
+        """A device is proven: its attempt counts. The task is done once that is on disk."""
+        event = OnboardingStarted(
+            guid=guid, device_info=candidate.device_info, replica=self._replica, attempt=candidate.attempts + 1
+        )
+        return self.aside(self._store.begin(event, session))
+
+    async def finish(self, onboarding: Onboarding, new: Voucher | None) -> None:
+        """The good end, on disk when this returns; raise InvalidMessageError where a later onboarding has begun."""
+        await onboarding.began
+        try:
+            await self._store.finish(self._result(onboarding), new)
+        except Superseded as error:
+            raise InvalidMessageError(f"{error}; this one ends here") from error
+
+    def fail(self, onboarding: Onboarding, error: FdoError, number: int) -> None:
+        """Broken off at message `number`, or at the one that the device itself names."""
+        self.aside(self._fail(onboarding, error, number))
+
+    def aside(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Write without making the device wait."""
+        task = asyncio.create_task(work)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        task.add_done_callback(_retrieve)
+        return task
+
+    async def drain(self) -> None:
+        """Wait for what is still being written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def _fail(self, onboarding: Onboarding, error: FdoError, number: int) -> None:
+        await onboarding.began
+        code = error.code
+        if isinstance(error, PeerError):
+            code, number = error.peer_code, error.message_number
+        failure = Failure(
+            at=when(self._now()),
+            code=code,
+            message_number=number,
+            reason=error.reason,
+            remedy=remedy_for(error),
+        )
+        await self._store.fail(self._result(onboarding), failure)
+
+    def _result(self, onboarding: Onboarding) -> Result:
+        profile = onboarding.choice.profile
+        return Result(
+            guid=onboarding.guid,
+            serial=onboarding.candidate.serial,
+            session=onboarding.id,
+            profile=profile.name if profile else "",
+            started_at=onboarding.started_at,
+            ended_at=self._now(),
+            reuse=onboarding.session.reuse,
+            devmod=onboarding.conversation.devmod,
+            outcomes=onboarding.conversation.outcomes,
+        )
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """Whoever awaits the task hears of its failure; nobody else needs a warning about it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,1 @@
+"""Real bytes of real clients."""
