@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 from starlette.responses import JSONResponse, Response
 
@@ -12,11 +11,10 @@ from ashore.client import BusPlace, Client, ClientError, Context, NotUnderstood,
 from ashore.client.connection import collect
 from ashore.client.rendezvous import RegistrationPage
 from ashore.config import Secret
-from ashore.http.api import api
+from ashore.http.api import Application, api
 from ashore.http.auth import Auth
 from ashore.http.problems import Problem
-from ashore.http.routes import Request as ApiRequest
-from ashore.http.routes import Route
+from ashore.http.routes import Request, Route
 from tests.contract.http_kit import running
 
 TOKEN = "the-token"
@@ -32,14 +30,14 @@ REGISTRATION = {
 }
 
 
-async def registrations(request: ApiRequest) -> Response:
+async def registrations(request: Request) -> Response:
     start = int(request.query_params.get("cursor") or 0)
     size = int(request.query_params["limit"])
     items = [{**REGISTRATION, "guid": f"{number:032}"} for number in range(start, min(start + size, 450))]
     return JSONResponse({"items": items, "next": str(start + size) if start + size < 450 else None})
 
 
-async def registration(request: ApiRequest) -> Response:
+async def registration(request: Request) -> Response:
     guid = request.path_params["guid"]
     if guid == "nonsense":
         return Response(b"<html>", media_type="text/html")
@@ -48,9 +46,8 @@ async def registration(request: ApiRequest) -> Response:
     raise Problem(404, f"there is no {guid}", remedy="register it")
 
 
-async def rule(request: ApiRequest) -> Response:
-    body = msgspec.json.decode(await request.body())
-    return JSONResponse({"kind": "owner", "id": request.path_params["name"], **body})
+async def rule(request: Request) -> Response:
+    return JSONResponse({"kind": "owner", "id": request.path_params["name"], **request.payload(dict)})
 
 
 @asynccontextmanager
@@ -60,7 +57,7 @@ async def client(token: str | None = TOKEN) -> AsyncIterator[Client]:
         Route("GET", "/api/v1/registrations/{guid}", registration, "Show", "read"),
         Route("PUT", "/api/v1/rules/owner/{name}", rule, "Put", "write", request=dict),
     ]
-    app = api(routes, auth=Auth.of(TOKEN), title="rendezvous", version="1")
+    app = Application(api=api(routes, auth=Auth.of(TOKEN), title="rendezvous", version="1"), fdo=None)
     async with running(app) as server, Client(context(f"http://127.0.0.1:{server.port}", token)) as made:
         yield made
 

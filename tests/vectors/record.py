@@ -30,9 +30,10 @@ from ashore import cbor
 from ashore.exchange import Exchange
 from ashore.fdo import to2
 from ashore.fdo.ciphers import CipherSuite
-from ashore.fdo.messages import Done, HelloDevice, Message, ProveDevice
+from ashore.fdo.messages import Done, GetOVNextEntry, HelloDevice, Message, ProveDevice
 from ashore_owner.profiles import FetchFileStep, Profile, RunCommandStep, WriteFileStep
-from ashore_owner.protocol import Onboarding, OwnerExchange
+from ashore_owner.protocol import OwnerExchange
+from ashore_owner.session import Onboarding
 from tests.interop import go_client
 from tests.interop.c_client import CDevice
 from tests.interop.in_process import InProcess, Spoken
@@ -117,7 +118,10 @@ class Recorder:
 
     def _look_into(self, exchange: OwnerExchange, message: Message, spoken: Spoken) -> None:
         if isinstance(message, HelloDevice):
-            self._hello = to2.pack_hello(exchange._preludes[spoken.token].hello)
+            # The token holds it, sealed.
+            match cbor.loads(exchange._open(spoken.token, GetOVNextEntry.number).payload):
+                case [_, bytes(hello)]:
+                    self._hello = hello
         onboarding = spoken.turn.session
         if isinstance(message, Done) and isinstance(onboarding, Onboarding):
             session = onboarding.session

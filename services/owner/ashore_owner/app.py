@@ -70,7 +70,7 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
             ],
             tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
             checks={"database": database.check},
-            problems={CursorInvalid: 400, StorageUnavailable: 503},
+            problems={CursorInvalid: 422, StorageUnavailable: 503},
         )
     finally:
         await exchange.drain()

@@ -1,0 +1,232 @@
+"""The owner's management API, through its ASGI application, on SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ashore import bundles
+from ashore.bus.memory import MemoryBus
+from ashore.fdo import voucher as vouchers
+from ashore.fdo.types import To2Address, Transport, fingerprint
+from ashore.fdo.voucher import Voucher
+from ashore.http.api import api
+from ashore.http.auth import Auth
+from ashore.sql import CursorInvalid, Database, StorageUnavailable
+from ashore_owner.api import Api
+from ashore_owner.api_profiles import ProfilesApi
+from ashore_owner.to0 import Registrar
+from tests import fdo_kit as kit
+from tests.contract.owner_world import NOW, Client, World
+from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+
+
+class Office(World):
+    """An owner service as an operator sees it."""
+
+    def __init__(self, database: Database, bus: MemoryBus) -> None:
+        super().__init__(database, bus)
+        signers = {fingerprint(self.owner.public_key): self.owner}
+        address = To2Address(None, "owner.example", 8042, Transport.HTTP)
+        registrar = Registrar(database, signers, [address], wait_seconds=3600, parallel=2)
+        routes = [
+            *Api(self.store, self.queries, self.catalogue, registrar, signers).routes(),
+            *ProfilesApi(self.store, self.catalogue).routes(),
+        ]
+        problems = {CursorInvalid: 422, StorageUnavailable: 503}
+        app = api(routes, auth=Auth.of("secret", ""), title="owner", version="1", problems=problems)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://owner/api/v1",
+            headers={"authorization": "Bearer secret"},
+        )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def office(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Office]:
+    if request.param == "postgresql" and POSTGRESQL_URL is None:
+        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
+    async with fresh_url(request.param, tmp_path) as url:
+        database = await Database.open(url, "ashore_owner:migrations")
+        office = Office(database, MemoryBus())
+        await office.catalogue.seed(NOW)
+        yield office
+        await office.http.aclose()
+        await database.close()
+
+
+async def test_each_voucher_of_a_bundle_gets_its_own_verdict(office: Office) -> None:
+    good, other = kit.owned()[1], kit.owned()[1]
+    foreign = kit.sell(kit.owned()[1], office.owner, kit.signer("stranger", "p256"))
+    false = other.entries[0]
+    broken = Voucher(good.header_bytes, good.header, other.hmac, good.chain, (false,))
+    bundle = "\n".join(vouchers.to_pem(one) for one in (good, good, foreign, broken))
+    items = (await office.http.post("/vouchers", content=bundle)).json()["items"]
+    assert [item["verdict"] for item in items] == ["imported", "known", "refused", "refused"]
+    assert "another key" in items[2]["reason"]
+    assert "not valid" in items[3]["reason"] or "follow" in items[3]["reason"]
+    assert [device["guid"] for device in (await office.http.get("/devices")).json()["items"]] == [good.guid.hex()]
+
+
+async def test_one_voucher_in_cbor_is_imported(office: Office) -> None:
+    _, voucher, _ = kit.owned()
+    answer = await office.http.post("/vouchers", content=voucher.encode())
+    assert answer.json()["items"][0]["verdict"] == "imported"
+    exported = await office.http.get(f"/vouchers/{voucher.guid.hex()}/pem")
+    assert vouchers.read(exported.content) == [voucher]
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----", b"\x80" * 70_000])
+async def test_what_is_no_voucher_is_told_so(office: Office, body: bytes) -> None:
+    answer = await office.http.post("/vouchers", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["remedy"]
+
+
+async def test_without_a_token_nothing_is_shown(office: Office) -> None:
+    for method, path in (("GET", "/devices"), ("POST", "/vouchers"), ("PUT", "/rules"), ("GET", "/keys")):
+        answer = await office.http.request(method, path, headers={"authorization": ""})
+        assert answer.status_code == 401
+
+
+async def test_a_device_shows_what_its_profile_did(office: Office) -> None:
+    device, voucher = await office.adopt()
+    new = await Client(device, office.replica()).onboard()
+    shown = (await office.http.get(f"/devices/{new}")).json()
+    assert (shown["state"], shown["serial"], shown["replaces"]) == ("onboarded", "SN-1", voucher.guid.hex())
+    steps = shown["onboardings"][0]["steps"]
+    assert steps[-1]["description"] == "run script hello.sh"
+    assert steps[-1]["stdout"] == "Welcome\n"
+
+
+async def test_a_device_is_sold_on_and_its_voucher_stays(office: Office) -> None:
+    _, voucher = await office.adopt()
+    buyer = kit.signer("buyer", "p256")
+    path = f"/vouchers/{voucher.guid.hex()}"
+    sold = await office.http.post(f"{path}/extend", json={"owner_key": bundles.to_pem(buyer.public_key)})
+    extended = vouchers.read(sold.content)[0]
+    vouchers.verify(extended)
+    assert extended.owner_key == buyer.public_key
+    assert vouchers.read((await office.http.get(f"{path}/pem")).content) == [extended]
+    again = await office.http.post(f"{path}/extend", json={"owner_key": bundles.to_pem(buyer.public_key)})
+    assert again.status_code == 409
+
+
+@pytest.mark.parametrize("key", ["", "nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"])
+async def test_a_buyer_without_a_key_is_refused(office: Office, key: str) -> None:
+    _, voucher = await office.adopt()
+    answer = await office.http.post(f"/vouchers/{voucher.guid.hex()}/extend", json={"owner_key": key})
+    assert answer.status_code == 400
+
+
+async def test_a_buyer_with_another_kind_of_key_is_refused(office: Office) -> None:
+    _, voucher = await office.adopt()
+    pem = bundles.to_pem(kit.signer("buyer", "p384").public_key)
+    answer = await office.http.post(f"/vouchers/{voucher.guid.hex()}/extend", json={"owner_key": pem})
+    assert answer.status_code == 400
+    assert "SECP256R1" in answer.json()["detail"]
+
+
+async def test_unknown_devices_are_answered_with_a_remedy(office: Office) -> None:
+    for method, path in (("GET", ""), ("GET", "/pem"), ("DELETE", ""), ("POST", "/register")):
+        answer = await office.http.request(method, f"/vouchers/{'0' * 32}{path}")
+        assert answer.status_code == 404
+        assert "ashore voucher import" in answer.json()["remedy"]
+
+
+async def test_devices_are_found_by_how_serial_or_guid_begin_and_by_state(office: Office) -> None:
+    for number in range(3):
+        voucher = kit.owned()[1]
+        await office.store.add(voucher, serial=f"PUMP-{number}", origin="upload", now=NOW + number)
+    guid = voucher.guid.hex()
+
+    async def found(**query: str) -> list[str]:
+        items = (await office.http.get("/devices", params=query)).json()["items"]
+        return [item["serial"] for item in items]
+
+    assert await found() == ["PUMP-2", "PUMP-1", "PUMP-0"]
+    assert await found(search="PUMP") == ["PUMP-0", "PUMP-1", "PUMP-2"]
+    assert await found(search=guid[:12]) == ["PUMP-2"]
+    assert await found(search="%") == []
+    assert await found(state="onboarded") == []
+    assert (await office.http.get("/devices", params={"state": "lost"})).status_code == 422
+
+
+async def test_devices_are_paged_without_gaps(office: Office) -> None:
+    for number in range(5):
+        await office.store.add(kit.owned()[1], serial=f"S-{number}", origin="upload", now=NOW)
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await office.http.get("/devices", params=query)).json()
+        seen += [item["serial"] for item in page["items"]]
+        cursor = page.get("next")
+        if cursor is None:
+            break
+    assert sorted(seen) == [f"S-{number}" for number in range(5)]
+    assert (await office.http.get("/devices", params={"cursor": "nonsense"})).status_code == 422
+
+
+async def test_a_profile_is_kept_chosen_and_protected_while_a_rule_names_it(office: Office) -> None:
+    profile = {"name": "kiosk", "steps": [{"step": "run_command", "arguments": ["true"]}]}
+    assert (await office.http.put("/profiles/kiosk", json=profile)).status_code == 200
+    assert (await office.http.put("/rules", json=[{"profile": "kiosk", "serial": "K-*"}])).status_code == 200
+    assert (await office.http.delete("/profiles/kiosk")).status_code == 409
+    _, voucher = await office.adopt()
+    chosen = await office.http.put(f"/devices/{voucher.guid.hex()}/profile", json={"profile": "kiosk"})
+    assert chosen.status_code == 204
+    assert (await office.http.get(f"/devices/{voucher.guid.hex()}")).json()["profile"] == "kiosk"
+    await office.http.put("/rules", json=[])
+    assert (await office.http.delete("/profiles/kiosk")).status_code == 204
+    assert (await office.http.get("/profiles")).json() == ["hello"]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"name": "Bad Name"},
+        {"name": "kiosk", "steps": [{"step": "fly"}]},
+        {"name": "kiosk", "steps": [{"step": "run_command", "arguments": []}]},
+        {"name": "kiosk", "variables": {"lower": "x"}},
+        {"name": "kiosk", "surprise": 1},
+        {"name": "other"},
+    ],
+)
+async def test_a_profile_that_cannot_work_is_refused(office: Office, profile: dict[str, object]) -> None:
+    assert (await office.http.put("/profiles/kiosk", json=profile)).status_code in {400, 422}
+
+
+async def test_rules_and_devices_name_only_profiles_that_are_there(office: Office) -> None:
+    assert (await office.http.put("/rules", json=[{"profile": "missing"}])).status_code == 404
+    _, voucher = await office.adopt()
+    answer = await office.http.put(f"/devices/{voucher.guid.hex()}/profile", json={"profile": "missing"})
+    assert answer.status_code == 404
+
+
+async def test_resources_are_kept_and_sent(office: Office) -> None:
+    content = bytes(range(256)) * 400
+    assert (await office.http.put("/resources/firmware.bin", content=content)).status_code == 204
+    assert (await office.http.get("/resources")).json() == ["firmware.bin"]
+    assert (await office.http.delete("/resources/firmware.bin")).status_code == 204
+    assert (await office.http.delete("/resources/firmware.bin")).status_code == 404
+
+
+async def test_who_waits_is_shown_with_a_remedy(office: Office) -> None:
+    await office.store.wait("0" * 32, "this owner has no voucher", "Import it.", NOW)
+    assert (await office.http.get("/waiting")).json() == [
+        {
+            "guid": "0" * 32,
+            "reason": "this owner has no voucher",
+            "remedy": "Import it.",
+            "first_seen": "2027-01-15T08:00:00.000Z",
+            "last_seen": "2027-01-15T08:00:00.000Z",
+            "times": 1,
+        }
+    ]
+
+
+async def test_the_owners_keys_are_a_bundle_for_its_sellers(office: Office) -> None:
+    keys = (await office.http.get("/keys")).json()
+    assert [key["fingerprint"] for key in keys] == [fingerprint(office.owner.public_key)]
+    assert bundles.read(keys[0]["pem"].encode()) == [office.owner.public_key]
