@@ -48,9 +48,13 @@ $(READY): requirements.lock $(MEMBERS:%=%/pyproject.toml)
 		echo "Where there is a later one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || { echo "Making the environment $(VENV), once."; \
 		rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
-	@echo "Installing what requirements.lock names; this takes a minute."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
-		--require-hashes --requirement requirements.lock
+	@echo "Installing what requirements.lock names; this takes half a minute."
+	@rm -f $(VENV)/failed
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+		--require-hashes --requirement requirements.lock || touch $(VENV)/failed; } | awk ' \
+		/^Collecting/ { printf "\r  %d packages", ++count; fflush() } \
+		/^Installing/ { printf " fetched; unpacking them"; fflush() } END { print "" }'
+	@test ! -e $(VENV)/failed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-deps --no-build-isolation --no-index $(MEMBERS:%=--editable ./%)
 	@touch $@

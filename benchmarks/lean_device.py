@@ -19,6 +19,7 @@ from ashore import cose
 from ashore.exchange import SystemEntropy
 from ashore.fdo import di, to1, to2_device
 from ashore.fdo.ciphers import CipherSuite
+from ashore.fdo.codec import Message
 from ashore.fdo.credential import Credential
 from ashore.fdo.kex import KexSuite
 from ashore.fdo.messages import (
@@ -27,7 +28,6 @@ from ashore.fdo.messages import (
     Done2,
     ErrorMessage,
     HelloRVAck,
-    Message,
     OVNextEntry,
     OwnerServiceInfo,
     OwnerServiceInfoReady,

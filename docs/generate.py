@@ -6,6 +6,7 @@ pages say stands in the code: descriptions of settings, events, routes and types
 
 import importlib
 import importlib.metadata
+import pkgutil
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,9 +67,15 @@ def write(folder: Path) -> list[str]:
 
 def routes(service: str) -> list[Route]:
     """The management API of a service, which need not run for that: an Api lists what it can do without doing it."""
-    api = importlib.import_module(f"ashore_{service}.api").Api
-    found: list[Route] = api.__new__(api).routes()
-    return [*operations(Health({}), Metrics()), *found]
+    package = importlib.import_module(f"ashore_{service}")
+    names = sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name.startswith("api"))
+    modules = (importlib.import_module(f"{package.__name__}.{name}") for name in names)
+    apis = [one for module in modules for one in vars(module).values() if _is_api(one, module.__name__)]
+    return [*operations(Health({}), Metrics()), *(route for api in apis for route in api.__new__(api).routes())]
+
+
+def _is_api(one: object, module: str) -> bool:
+    return isinstance(one, type) and one.__module__ == module and one.__name__.endswith("Api")
 
 
 def _openapi(service: str) -> Json:

@@ -15,8 +15,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ashore.fdo.ciphers import SessionKeys
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, InvalidMessageError, PeerError
-from ashore.fdo.messages import START, ErrorMessage, Message, admit, is_encrypted
+from ashore.fdo.messages import START, ErrorMessage, admit, is_encrypted
 from ashore_device.errors import TransportError
 from ashore_device.progress import Kind, Progress, Report
 from ashore_device.transport import Reply, Transport

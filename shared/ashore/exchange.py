@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ashore import cbor
 from ashore.bus import Bus, BusError, NoResponder
 from ashore.fdo.ciphers import SessionKeys
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, InvalidMessageError, MessageBodyError, PeerError, TokenError
-from ashore.fdo.messages import START, ErrorMessage, Message, admit, is_encrypted
+from ashore.fdo.messages import START, ErrorMessage, admit, is_encrypted
 from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sessions import Sealer, SessionError, Spent
 

@@ -14,6 +14,7 @@ from typing import Any
 from ashore import certificates
 from ashore.fdo import di, rvinfo, to1, to2
 from ashore.fdo.ciphers import SessionKeys
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, PeerError, TokenError
 from ashore.fdo.messages import (
     MESSAGES,
@@ -25,7 +26,6 @@ from ashore.fdo.messages import (
     GetOVNextEntry,
     HelloDevice,
     HelloRV,
-    Message,
     OwnerServiceInfo,
     ProveDevice,
     ProveToRV,

@@ -5,12 +5,12 @@ import os
 from ashore.bus.memory import MemoryBus
 from ashore.fdo import to2_device
 from ashore.fdo.ciphers import CipherSuite, SvkLength
+from ashore.fdo.codec import Message
 from ashore.fdo.kex import KexSuite
 from ashore.fdo.messages import (
     DeviceServiceInfo,
     Done2,
     ErrorMessage,
-    Message,
     OVNextEntry,
     OwnerServiceInfo,
     OwnerServiceInfoReady,

@@ -87,7 +87,11 @@ class CDevice:
     def running(self) -> Iterator[None]:
         """Run it until the block ends: it tries again and again where it fails."""
         process = subprocess.Popen(
-            [str(self._binary)], cwd=self.folder, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+            [str(self._binary)],
+            cwd=self.folder,
+            env=_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
         )
         try:
             yield

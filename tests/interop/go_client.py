@@ -59,7 +59,7 @@ class GoDevice:
 
     def __init__(self, binary: Path, folder: Path, key: str) -> None:
         self._binary = binary
-        self._key = key
+        self.key = key
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -120,4 +120,4 @@ class GoDevice:
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        return [str(self._binary), "--blob", "credential.bin", "--key", self._key, *arguments]
+        return [str(self._binary), "--blob", "credential.bin", "--key", self.key, *arguments]

@@ -17,7 +17,8 @@ from ashore import bundles
 from ashore.bus.memory import MemoryBus
 from ashore.config import Settings
 from ashore.exchange import Exchange, Turn
-from ashore.fdo.messages import AcceptOwner, Message, OwnerSign
+from ashore.fdo.codec import Message
+from ashore.fdo.messages import AcceptOwner, OwnerSign
 from ashore.http.api import Application, api
 from ashore.http.auth import Auth
 from ashore.http.fdo import FdoEndpoint
@@ -29,7 +30,7 @@ from ashore_manufacturer.app import build as build_manufacturer
 from ashore_manufacturer.config import ManufacturerSettings
 from ashore_owner.app import build as build_owner
 from ashore_owner.config import OwnerSettings
-from ashore_owner.profiles import Profile
+from ashore_owner.profiles import Profile, Rule
 from ashore_owner.protocol import OwnerExchange
 from ashore_rendezvous.app import build as build_rendezvous
 from ashore_rendezvous.config import RendezvousSettings
@@ -91,6 +92,7 @@ class InProcess:
     async def give(self, profile: Profile) -> None:
         """Give this profile to every device."""
         await self.owner._catalogue.put_profile(profile, 0)
+        await self.owner._catalogue.put_rules([Rule(profile=profile.name)], 0)
 
     async def _start(self) -> None:
         sockets = {name: bind("127.0.0.1", 0) for name in ("manufacturer", "rendezvous", "owner")}

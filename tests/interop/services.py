@@ -64,7 +64,9 @@ class Services:
         url = f"http://127.0.0.1:{self._ports.of(service)}/api/v1/{path}"
         answer = self._http.request(method, url, content=content, headers={"Content-Type": kind})
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else answer.content
+        return (
+            answer.json() if answer.headers.get("content-type", "").startswith("application/json") else answer.content
+        )
 
     def lead_to_rendezvous(self) -> None:
         """Tell new devices what they usually are told."""
@@ -94,6 +96,15 @@ class Services:
     def await_onboarded(self, guid: str, times: int = 1) -> list[dict[str, Any]]:
         """Wait until a device has come ashore so often; its ledger, newest first."""
         return self.until(lambda: self._ledger(guid, times), f"{guid} has not been onboarded {times} times")
+
+    def resell(self, guid: str) -> None:
+        """Sell a device that came ashore to the same owner, who forgets that it ever had it, and registers it anew."""
+        keys = self._stack.layout.bundle("owner").read_text()
+        extended = self.call("POST", "owner", f"vouchers/{guid}/extend", {"owner_key": keys})
+        self.call("DELETE", "owner", f"vouchers/{guid}")
+        report = self.call("POST", "owner", "vouchers", extended)
+        assert [one["verdict"] for one in report["items"]] == ["imported"], report
+        self.await_sold(guid)
 
     def until(self, found: Callable[[], T], otherwise: str) -> T:
         """Ask again and again."""

@@ -104,6 +104,17 @@ def test_a_credential_is_reused_as_often_as_the_device_comes_back(shore: Shore) 
     assert [one["credential_reuse"] for one in ledger[:2]] == [True, True]
 
 
+def test_a_device_is_sold_on_and_comes_ashore_again(shore: Shore) -> None:
+    device, first = shore.device()
+    device.onboard()
+    guid = shore.services.await_onboarded(first)[0]["new_guid"]
+    shore.services.resell(guid)
+    assert "Set Resale complete" in device.run("-r").stdout
+    device.onboard()
+    # The onboarding in which it got the GUID is told as well.
+    assert [one["guid"] for one in shore.services.await_onboarded(guid, times=2)] == [guid, first]
+
+
 @pytest.mark.parametrize("size", [None, 8000, 64000])
 def test_files_go_both_ways(shore: Shore, size: int | None) -> None:
     shore.services.call("PUT", "owner", "resources/one", b"x")
@@ -165,7 +176,7 @@ async def test_programs_run_by_fdo_sys(binary: Path, tmp_path: Path) -> None:
         return steps
 
     async with InProcess(tmp_path, host="localhost") as services:
-        services.owner._catalogue.modules = planned  # type: ignore[method-assign]  # no profile asks for these
+        services.owner._catalogue.modules = planned  # type: ignore[assignment, method-assign]  # no profile asks for these
         device = CDevice(binary, tmp_path / "device", services.manufacturer, serial="C-1")
         await asyncio.to_thread(device.initialise)
         await services.await_registered()

@@ -1,8 +1,9 @@
-"""go-fdo-client, unmodified, against the three services: every key, key exchange, cipher, encoding and FSIM it knows."""
+"""go-fdo-client, unmodified, against the three services: every key, key exchange, cipher, encoding and FSIM it has."""
 
 import hashlib
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,8 @@ def shore(services: Services, go_binary: Path, tmp_path_factory: pytest.TempPath
     return Shore(services, go_binary, tmp_path_factory.mktemp("devices"))
 
 
-def was_greeted(shore: Shore, device: GoDevice, old_guid: str) -> bool:
-    [onboarding] = shore.services.await_onboarded(old_guid)
+def was_greeted(shore: Shore, device: GoDevice, old_guid: str, times: int = 1) -> bool:
+    onboarding = shore.services.await_onboarded(old_guid, times)[0]
     said = [step["stdout"] for step in onboarding["steps"] if step["module"] == "fdo.command"]
     assert (device.folder / "greeting.txt").read_text() == "it's $HOME; `id`"
     return (onboarding["new_guid"], said) == (device.guid, ["it's $HOME; `id`"])
@@ -88,6 +89,14 @@ def test_keys_are_encoded_as_the_device_asks(shore: Shore, key: str, encoding: s
     assert shore.services.call("GET", "manufacturer", f"vouchers/{old_guid}")["key_encoding"] == expected
     device.onboard(EXCHANGES[key][0])
     assert was_greeted(shore, device, old_guid)
+
+
+def test_many_devices_come_ashore_at_the_same_time(shore: Shore) -> None:
+    devices = [shore.device(key) for key in EXCHANGES for _ in range(6)]
+    guids = [device.guid for device in devices]
+    with ThreadPoolExecutor(len(devices)) as threads:
+        list(threads.map(lambda device: device.onboard(EXCHANGES[device.key][0]), devices))
+    assert all(was_greeted(shore, device, guid) for device, guid in zip(devices, guids, strict=True))
 
 
 def test_a_credential_is_reused_as_often_as_the_device_comes_back(shore: Shore) -> None:
@@ -119,6 +128,18 @@ def test_a_device_finds_its_owner_without_any_rendezvous(shore: Shore) -> None:
         shore.services.lead_to_rendezvous()
     assert was_greeted(shore, device, guid)
     assert guid not in shore.services.log("rendezvous")
+
+
+@pytest.mark.parametrize("key", EXCHANGES)
+def test_a_device_is_sold_on_and_comes_ashore_again(shore: Shore, key: str) -> None:
+    device = shore.device(key)
+    device.onboard(EXCHANGES[key][0])
+    guid = device.guid
+    shore.services.resell(guid)
+    device.onboard(EXCHANGES[key][0], "A128GCM", "--resale")
+    assert device.guid != guid
+    # The onboarding in which it got the GUID is told as well.
+    assert was_greeted(shore, device, guid, times=2)
 
 
 def test_output_and_exit_codes_of_commands_are_kept(shore: Shore) -> None:

@@ -11,7 +11,7 @@ def serve(content: bytes) -> Iterator[str]:
     """Serve it on loopback; the value is its URL."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -27,10 +27,12 @@ import cbor2
 import structlog
 
 from ashore import cbor
-from ashore.exchange import Exchange
+from ashore.exchange import Exchange, Turn
 from ashore.fdo import to2
 from ashore.fdo.ciphers import CipherSuite
-from ashore.fdo.messages import Done, GetOVNextEntry, HelloDevice, Message, ProveDevice
+from ashore.fdo.codec import Message
+from ashore.fdo.errors import FdoError
+from ashore.fdo.messages import Done, ErrorMessage, GetOVNextEntry, HelloDevice, ProveDevice
 from ashore_owner.profiles import FetchFileStep, Profile, RunCommandStep, WriteFileStep
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.session import Onboarding
@@ -160,17 +162,21 @@ async def record_c(binary: Path, folder: Path) -> None:
         name = f"c-{curve}-{suite.facts.mode}"
         recorder.write(HERE / name)
         if name == "c-p256-gcm":
-            wanted = {f"{name}-short-signature": _is_short_signature, f"{name}-short-coordinate": _is_short_coordinate}
-            await _record_rare(binary, services, recorder, wanted, folder)
+            await _record_rare(binary, services, recorder, name, folder)
+            await _record_error(binary, services, folder / "failing", HERE / f"{name}-error")
 
 
 async def _record_rare(
     binary: Path,
     services: InProcess,
     recorder: Recorder,
-    wanted: dict[str, Callable[[ProveDevice], bool]],
+    prefix: str,
     folder: Path,
 ) -> None:
+    wanted: dict[str, Callable[[ProveDevice], bool]] = {
+        f"{prefix}-short-signature": _is_short_signature,
+        f"{prefix}-short-coordinate": _is_short_coordinate,
+    }
     for number in range(_RARE):
         recorder.clear()
         await _onboard(binary, services, folder / f"device-{number}", f"SN-c-{number}")
@@ -183,6 +189,26 @@ async def _record_rare(
             del wanted[name]
         if not wanted:
             return
+
+
+async def _record_error(binary: Path, services: InProcess, folder: Path, kept: Path) -> None:
+    """What the device says when it cannot do what it is told."""
+    await services.give(Profile(name="failing", steps=[RunCommandStep(arguments=["false"])]))
+    failed, said = services.owner.failed, asyncio.get_running_loop().create_future()
+
+    async def listening(error: FdoError, turn: Turn) -> None:
+        if turn.request.number == ErrorMessage.number and not said.done():
+            said.set_result(turn.request.body)
+        await failed(error, turn)
+
+    services.owner.failed = listening  # type: ignore[method-assign]  # as for answers
+    device = CDevice(binary, folder, services.manufacturer, serial="SN-c-error")
+    await asyncio.to_thread(device.initialise)
+    await services.await_registered()
+    with device.running():
+        body = await said
+    kept.mkdir(exist_ok=True)
+    (kept / "255_error_message.cbor").write_bytes(body)
 
 
 async def _onboard(binary: Path, services: InProcess, folder: Path, serial: str) -> None:

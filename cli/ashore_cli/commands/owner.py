@@ -84,7 +84,7 @@ async def waiting(*, options: Options = HERE) -> None:
 
 @app.command
 async def keys(*, options: Options = HERE) -> None:
-    """Show the owner's public keys. `-o table` gives the bundle for manufacturers on its own: redirect it to a file."""
+    """List the owner's public keys; `ashore owner bundle` prints them for those who sell devices to this owner."""
     async with options.client() as client:
         items = await client.owner.keys()
     columns: list[Column[Key]] = [

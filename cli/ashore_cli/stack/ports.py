@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 from ashore_cli.errors import CommandError
 
 LARGEST: Final = 65_535
+_ANY: Final = ("0.0.0.0", "::")
 
 
 class PortsTaken(CommandError):  # noqa: N818 - named by the condition that callers act on
@@ -52,6 +53,11 @@ class Ports(NamedTuple):
 
     def check(self, address: str) -> None:
         """Raise PortsTaken where other programs listen."""
+        if address in _ANY:
+            raise CommandError(
+                f"{address} is no address under which devices find this machine",
+                remedy="give the one that they shall use: `--address 192.0.2.7`, say",
+            )
         if taken := self.taken(address):
             words = ", ".join(f"{port} ({name})" for name, port in taken)
             raise PortsTaken(

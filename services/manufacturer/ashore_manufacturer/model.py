@@ -16,7 +16,7 @@ from msgspec import Meta
 from ashore import cbor, cose
 from ashore.cose import Signer
 from ashore.fdo import voucher as vouchers
-from ashore.fdo.messages import convert
+from ashore.fdo.codec import convert
 from ashore.fdo.rvinfo import Directive, RvInfo
 from ashore.fdo.types import Hash, KeyEncoding, KeyType, PublicKey, encode_public_key, fingerprint
 from ashore.fdo.voucher import Voucher

@@ -21,8 +21,9 @@ from ashore.certificates import CertificateError, requested_key
 from ashore.events import VoucherExtended, VoucherIssued
 from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import di, rvinfo
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import InvalidMessageError, TokenError
-from ashore.fdo.messages import AppStart, Message, SetHmac
+from ashore.fdo.messages import AppStart, SetHmac
 from ashore.fdo.types import key_types
 from ashore.fdo.voucher import Voucher
 from ashore.keys import KINDS, FileKeyStore, KeyKind

@@ -15,7 +15,7 @@ from ashore.service import App, Context
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageUnavailable
 from ashore.sql.outbox import Relay
-from ashore_owner import api
+from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
@@ -37,37 +37,23 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     settings = context.settings
     keys = FileKeyStore(settings.data_dir / "keys")
     signers = load_signers(keys)
-    sealer = Sealer(keys.session_key(settings.session_key.reveal() if settings.session_key else None))
     addresses = [to2_address(url) for url in settings.advertise]
     database = await Database.open(settings.database_url, "ashore_owner:migrations")
     registrar = Registrar(
         database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
     )
-    store, queries = Store(database, registrar.wake), Queries(database)
+    store = Store(database, registrar.wake)
     catalogue = Catalogue(store)
     await catalogue.seed(int(time.time() * 1000))
-    exchange = OwnerExchange(
-        store=store,
-        catalogue=catalogue,
-        room=WaitingRoom(store),
-        signers=signers,
-        svk_length=settings.svk_length,
-        capacity=settings.session_capacity,
-        sealer=sealer,
-        bus=context.bus,
-        replica=context.replica,
-        seconds=settings.session_seconds,
-    )
-    context.metrics.sessions.set_function(lambda: exchange.sessions)
-    relay = Relay(database, context.bus, outbox)
+    exchange = _exchange(context, keys, store, catalogue, signers)
+    profiles = ProfilesApi(store, catalogue)
+    devices = Api(store, Queries(database), catalogue, registrar, signers)
     subscribers = Subscribers(context.bus, store, signers)
+    relay = Relay(database, context.bus, outbox)
     try:
         yield App(
             fdo=exchange,
-            routes=[
-                *api.Api(store, queries, catalogue, registrar, signers).routes(),
-                *ProfilesApi(store, catalogue).routes(),
-            ],
+            routes=[*devices.routes(), *profiles.routes()],
             tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
             checks={"database": database.check},
             problems={CursorInvalid: 422, StorageUnavailable: 503},
@@ -75,6 +61,30 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     finally:
         await exchange.drain()
         await database.close()
+
+
+def _exchange(
+    context: Context[OwnerSettings],
+    keys: FileKeyStore,
+    store: Store,
+    catalogue: Catalogue,
+    signers: dict[str, Signer],
+) -> OwnerExchange:
+    settings = context.settings
+    exchange = OwnerExchange(
+        store=store,
+        catalogue=catalogue,
+        room=WaitingRoom(store),
+        signers=signers,
+        svk_length=settings.svk_length,
+        capacity=settings.session_capacity,
+        sealer=Sealer(keys.session_key(settings.session_key.reveal() if settings.session_key else None)),
+        bus=context.bus,
+        replica=context.replica,
+        seconds=settings.session_seconds,
+    )
+    context.metrics.sessions.set_function(lambda: exchange.sessions)
+    return exchange
 
 
 def load_signers(keys: FileKeyStore) -> dict[str, Signer]:

@@ -16,6 +16,7 @@ from ashore.cose import Signer
 from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import to2
 from ashore.fdo.ciphers import SvkLength
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, TokenError
 from ashore.fdo.messages import (
     DeviceServiceInfo,
@@ -24,7 +25,6 @@ from ashore.fdo.messages import (
     Done2,
     GetOVNextEntry,
     HelloDevice,
-    Message,
     OwnerServiceInfo,
     ProveDevice,
     ProveOVHdr,

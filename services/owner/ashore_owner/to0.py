@@ -19,8 +19,9 @@ from sqlalchemy import Connection, select, update
 from ashore.cose import Signer
 from ashore.devices import DeviceState
 from ashore.fdo import rvinfo, to0
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, PeerError, VoucherError
-from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, Message, To0Hello
+from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, To0Hello
 from ashore.fdo.types import To2Address, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database, StorageUnavailable

@@ -18,8 +18,9 @@ from ashore.certificates import supported
 from ashore.events import DeviceRedirected, Envelope, Event, OwnerRegistered, encode, envelope
 from ashore.exchange import Exchange, Turn, Unavailable
 from ashore.fdo import to0, to1
+from ashore.fdo.codec import Message
 from ashore.fdo.errors import NotFoundError, OwnerSignError
-from ashore.fdo.messages import HelloAck, HelloRV, Message, OwnerSign, ProveToRV, RVRedirect, To0Hello
+from ashore.fdo.messages import HelloAck, HelloRV, OwnerSign, ProveToRV, RVRedirect, To0Hello
 from ashore.fdo.types import spki
 from ashore.sessions import Sealer
 from ashore_rendezvous.model import (

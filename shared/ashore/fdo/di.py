@@ -9,9 +9,10 @@ import msgspec
 
 from ashore import cbor
 from ashore.cose import PublicKey as Key
+from ashore.fdo.codec import convert, plain
 from ashore.fdo.credential import Credential
 from ashore.fdo.errors import InvalidMessageError, MessageBodyError
-from ashore.fdo.messages import AppStart, DiDone, SetCredentials, SetHmac, convert, plain
+from ashore.fdo.messages import AppStart, DiDone, SetCredentials, SetHmac
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.types import (
     PROTOCOL_VERSION,

@@ -1,18 +1,16 @@
 """Every message of FDO 1.1 (sections 5.1 to 5.5), as facts: its number, what it may follow, whether it is encrypted.
 
-A message is a msgspec Struct in array form, or a `Signed` wrapper where its body is one COSE_Sign1. `admit` is the one
-guard: it compares a message's facts with the state of the session, for all protocols and both sides. The state of a
-session is the number of the last message that was exchanged in it, 0 before the first.
+`admit` is the one guard: it compares a message's facts with the state of the session, for all protocols and both
+sides. The state of a session is the number of the last message that was exchanged in it, 0 before the first.
 """
 
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Final
 
-import msgspec
-
-from ashore import cbor, cose
+from ashore import cbor
 from ashore.cose import Sign1
 from ashore.fdo.ciphers import CipherSuite
-from ashore.fdo.errors import MessageBodyError, OrderError
+from ashore.fdo.codec import Message, Signed
+from ashore.fdo.errors import OrderError
 from ashore.fdo.kex import KexSuite
 from ashore.fdo.types import Guid, Hash, Nonce, SigInfo, Uint8, Uint16, Uint32
 
@@ -20,44 +18,6 @@ START: Final = 0
 """The state before the first message of a session."""
 DEFAULT_SERVICE_INFO_SIZE: Final = 1300
 """Bytes of service info in one message where a side names no size (sections 5.5.8 and 5.5.9)."""
-
-T = TypeVar("T")
-
-
-class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """A message whose body is an array."""
-
-    number: ClassVar[int]
-    after: ClassVar[tuple[int, ...]]
-    """The states in which it is lawful: numbers of messages, or START."""
-    encrypted: ClassVar[bool] = False
-
-    @classmethod
-    def decode(cls, body: bytes) -> Self:
-        """Read the plain body; raise MessageBodyError with the path of what is wrong."""
-        return convert(_load(cls.number, body), cls)
-
-    def encode(self) -> bytes:
-        """The plain body."""
-        return cbor.dumps(plain(self))
-
-
-class Signed(Message):
-    """A message whose whole body is one COSE_Sign1."""
-
-    sign1: Sign1
-
-    @classmethod
-    def decode(cls, body: bytes) -> Self:
-        """Read the plain body; the signature is checked by who knows the key."""
-        try:
-            return cls(Sign1.of(_load(cls.number, body)))
-        except cose.CoseError as error:
-            raise MessageBodyError(f"message {cls.number}: {error}") from error
-
-    def encode(self) -> bytes:
-        """The plain body."""
-        return self.sign1.encode()
 
 
 # DI: device initialisation (section 5.2).
@@ -320,29 +280,3 @@ def admit(state: int, message: type[Message], *, encrypted: bool) -> None:
 def is_encrypted(body: bytes) -> bool:
     """Whether a body is an encrypted message: COSE_Encrypt0 (tag 16) or COSE_Mac0 (tag 17)."""
     return body[:1] in (b"\xd0", b"\xd1")
-
-
-def convert(value: object, kind: type[T]) -> T:
-    """Check a decoded item against a type; raise MessageBodyError with the path of what is wrong."""
-    try:
-        return msgspec.convert(value, kind, dec_hook=_sign1)
-    except (msgspec.ValidationError, cose.CoseError) as error:
-        raise MessageBodyError(f"{kind.__name__}: {error}") from error
-
-
-def plain(value: object) -> Any:
-    """Turn Structs into what CBOR knows, without touching bytes that were received."""
-    return msgspec.to_builtins(value, builtin_types=(bytes,))
-
-
-def _sign1(kind: type, value: object) -> object:
-    if kind is Sign1:
-        return Sign1.of(value)
-    raise NotImplementedError(kind)
-
-
-def _load(number: int, body: bytes) -> object:
-    try:
-        return cbor.loads(body)
-    except cbor.CborError as error:
-        raise MessageBodyError(f"the body of message {number} is not CBOR as FDO demands it: {error}") from error

@@ -10,8 +10,9 @@ import msgspec
 from ashore import cbor, cose
 from ashore.cose import Sign1, Signer
 from ashore.fdo import voucher as vouchers
+from ashore.fdo.codec import convert, plain
 from ashore.fdo.errors import FdoError, InvalidMessageError, MessageBodyError, OwnerSignError
-from ashore.fdo.messages import AcceptOwner, HelloAck, OwnerSign, convert, plain
+from ashore.fdo.messages import AcceptOwner, HelloAck, OwnerSign
 from ashore.fdo.types import Hash, Nonce, To2Address, Uint32, digest
 from ashore.fdo.voucher import Voucher
 

@@ -16,6 +16,7 @@ from ashore import cbor, cose
 from ashore.cose import Signer
 from ashore.fdo import eat, kex
 from ashore.fdo.ciphers import CipherSuite, SessionKeys, SvkLength
+from ashore.fdo.codec import plain
 from ashore.fdo.errors import InvalidMessageError, MessageBodyError, NotFoundError, VoucherError
 from ashore.fdo.kex import Entropy, KexSuite, OwnerSecret
 from ashore.fdo.messages import (
@@ -30,7 +31,6 @@ from ashore.fdo.messages import (
     ProveDevice,
     ProveOVHdr,
     SetupDevice,
-    plain,
 )
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.to1 import check_sig_info

@@ -11,6 +11,7 @@ from ashore.cose import Sign1, Signer
 from ashore.fdo import eat, kex
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.ciphers import CipherSuite, SessionKeys, SvkLength
+from ashore.fdo.codec import convert
 from ashore.fdo.credential import Credential
 from ashore.fdo.di import header_hmac, read_header
 from ashore.fdo.errors import (
@@ -35,7 +36,6 @@ from ashore.fdo.messages import (
     ProveDevice,
     ProveOVHdr,
     SetupDevice,
-    convert,
 )
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.to2 import CUPH_NONCE, CUPH_OWNER_KEY, MAX_MESSAGE_SIZE

@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidSignature
 
 from ashore import cbor, cose
 from ashore.cose import Sign1, Signer
+from ashore.fdo.codec import convert, plain
 from ashore.fdo.errors import FdoError, VoucherError
-from ashore.fdo.messages import convert, plain
 from ashore.fdo.rvinfo import RvInfo
 from ashore.fdo.types import PROTOCOL_VERSION, Guid, Hash, HashType, PublicKey, digest, fingerprint, strength
 

@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
 
     def invite(self) -> None:
         """Tell a client that asks first to send the body, if it is its turn; otherwise it sends it a little later."""
-        if self._is_free():
+        if self._is_free() and self._is_open():
             self._transport.write(wire.CONTINUE)
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -128,14 +128,14 @@ class Connection(asyncio.Protocol):
 
     def answer(self, job: Job, answer: wire.Answer) -> None:
         """Write a whole answer, and finish."""
-        if job is self._active:
+        if job is self._active and self._is_open():
             close = answer.close or self._draining or not job.keep_alive
             self._transport.write(b"".join((answer.head, wire.CLOSE if close else wire.END, answer.body)))
             self.finish(job, close=close)
 
     def write(self, job: Job, data: bytes) -> None:
         """Write a part of an answer."""
-        if job is self._active:
+        if job is self._active and self._is_open():
             self._transport.write(data)
 
     async def writable(self) -> None:
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self, job: Job, *, close: bool) -> None:
         """All is written."""
-        if job is not self._active:
+        if job is not self._active or not self._is_open():
             return
         self._active = None
         if close or self._draining or (self._last and not self._queue):
@@ -164,13 +164,13 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Take nothing more from the client."""
-        if not self._paused and not self._abort_at:
+        if not self._paused and self._is_open():
             self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on taking from the client, unless there are other reasons not to."""
-        if self._paused and self._full is None and not self._queue and not self._abort_at:
+        if self._paused and self._full is None and not self._queue and self._is_open():
             self._paused = False
             # The client was not free to send meanwhile.
             self._reader.since = self._site.loop.time()
@@ -225,9 +225,13 @@ class Connection(asyncio.Protocol):
     def _is_free(self) -> bool:
         return self._active is None and self._full is None and not self._queue
 
+    def _is_open(self) -> bool:
+        # A transport that the other side reset is closed a moment before it says so, and takes no orders meanwhile.
+        return not self._abort_at and not self._transport.is_closing()
+
     def _advance(self) -> None:
         """Start the next job, if it is its turn."""
-        if self._active is None and self._full is None and not self._abort_at:
+        if self._active is None and self._full is None and self._is_open():
             if self._queue:
                 self._active = self._queue.popleft()
                 self._active.start()
@@ -258,7 +262,7 @@ class Connection(asyncio.Protocol):
         self._reader.stop()
         self._queue.clear()
         self._abort_at = self._patience()
-        if interrupted and self._transport.can_write_eof():
+        if interrupted and self._transport.can_write_eof() and not self._transport.is_closing():
             self._abort_at += _LINGER_SECONDS - self._site.times.write
             self._transport.write_eof()
             if self._paused:

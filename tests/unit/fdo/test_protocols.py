@@ -9,6 +9,7 @@ from ashore import cbor, cose
 from ashore.fdo import to0, to1, to2, to2_device
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.ciphers import CipherSuite
+from ashore.fdo.codec import plain
 from ashore.fdo.errors import (
     CredentialReuseError,
     FdoError,
@@ -159,7 +160,7 @@ def stolen(voucher: Voucher) -> Voucher:
     public = encode_public_key(thief.public_key, KeyEncoding.X509)
     genuine = voucher.payload(1)
     payload = vouchers.EntryPayload(genuine.previous_hash, genuine.header_hash, None, public)
-    forged = cose.sign1(thief, cbor.dumps(vouchers.plain(payload)))
+    forged = cose.sign1(thief, cbor.dumps(plain(payload)))
     return replace(voucher, entries=(*voucher.entries, forged))
 
 

@@ -13,6 +13,7 @@ from ashore import cbor
 from ashore.certificates import requested_key
 from ashore.fdo import di, eat, kex, to0, to1, to2, voucher
 from ashore.fdo.ciphers import CipherSuite, SessionKeys, SvkLength
+from ashore.fdo.codec import Message, convert
 from ashore.fdo.messages import (
     MESSAGES,
     START,
@@ -20,12 +21,12 @@ from ashore.fdo.messages import (
     DeviceServiceInfoReady,
     Done,
     Done2,
+    ErrorMessage,
     GetOVNextEntry,
     HelloAck,
     HelloDevice,
     HelloRV,
     HelloRVAck,
-    Message,
     OVNextEntry,
     OwnerSign,
     ProveDevice,
@@ -36,7 +37,6 @@ from ashore.fdo.messages import (
     SetHmac,
     SetupDevice,
     admit,
-    convert,
 )
 from ashore.fdo.types import Hash, PublicKey, key_types
 from ashore.fdo.voucher import Voucher
@@ -221,6 +221,13 @@ def test_the_devices_secret_makes_its_macs(name: str) -> None:
     secret = run["hmac_secret.bin"]
     for found in (run.voucher, Voucher.decode(run["voucher_after.cbor"])):
         assert found.hmac.authenticates(secret, found.header_bytes)
+
+
+def test_an_error_of_the_c_client_is_read_and_written_back() -> None:
+    body = (FOLDER / "c-p256-gcm-error" / "255_error_message.cbor").read_bytes()
+    error = ErrorMessage.decode(body)
+    assert (error.code, error.previous) == (100, 69)
+    assert error.encode() == body
 
 
 def test_a_signature_that_lacks_a_zero_byte_is_among_them() -> None:
