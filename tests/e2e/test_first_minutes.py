@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,10 @@ async def seen(stack: Running, name: str, guid: str) -> list[object]:
         except TimeoutError:
             pass
     return found
+
+
+def exists(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
 
 
 async def registered(stack: Running, guid: str) -> bool:
@@ -162,13 +166,19 @@ async def test_what_a_killed_stack_left_behind_is_stopped_by_the_next(tmp_path: 
     async with asyncio.timeout(60):
         while b"Everything runs" not in await up.stdout.readline():
             pass
-    orphan = int((data / "run" / "owner.pid").read_text())
+    orphans = [int(path.read_text()) for path in (*data.glob("run/*.pid"), data / "nats" / "nats-server.pid")]
     up.kill()
     await up.wait()
-    os.kill(orphan, 0)
+    try:
+        assert all(map(exists, orphans))
 
-    done = await ashore("demo", "--once", "--port-offset", offset, data=data)
+        done = await ashore("demo", "--once", "--port-offset", offset, data=data)
+        alive = [orphan for orphan in orphans if exists(orphan)]
+    finally:
+        for orphan in orphans:
+            with suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
 
     assert (done.code, done.error) == (0, "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(orphan, 0)
+    assert len(orphans) == 4
+    assert alive == []

@@ -22,6 +22,9 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\[[^\]\[]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+# A command in code: at the beginning of a line or of a code span, in a remedy of the code itself as well.
+COMMAND = re.compile(r"(?:^|`|/)ashore ((?:[a-z]+ ?){1,3})", re.MULTILINE)
+SOURCES = sorted(path for member in ("shared", "services", "device", "cli") for path in (ROOT / member).rglob("*.py"))
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -60,6 +63,34 @@ async def test_the_reference_has_every_route_that_a_service_serves(settings: typ
 def test_every_event_is_in_the_reference(generated: dict[str, str]) -> None:
     for event in EVENTS:
         assert f"## {event.name}\n" in generated["events.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_a_page_names_exists(page: Path, generated: dict[str, str]) -> None:
+    code = "\n".join(CODE.findall(page.read_text("utf-8")))
+    assert not unknown_commands(code.replace("```sh\n", "\n"), generated["cli.md"])
+
+
+def test_every_command_that_a_remedy_names_exists(generated: dict[str, str]) -> None:
+    found = {path: unknown_commands(path.read_text("utf-8"), generated["cli.md"]) for path in SOURCES}
+    assert not {str(path.relative_to(ROOT)): names for path, names in found.items() if names}
+
+
+def unknown_commands(text: str, reference: str) -> list[str]:
+    """Commands that the reference does not have: a noun must be followed by one of its verbs, a verb by anything."""
+    known = set(re.findall(r"^#+ ashore ([a-z ]+)$", reference, re.MULTILINE))
+    groups = {name.rpartition(" ")[0] for name in known}
+    return [words for words in map(str.strip, COMMAND.findall(text)) if not is_command(words.split(), known, groups)]
+
+
+def is_command(words: list[str], known: set[str], groups: set[str]) -> bool:
+    for length in range(1, len(words) + 1):
+        name = " ".join(words[:length])
+        if name not in known:
+            return False
+        if name not in groups:
+            return True
+    return True
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -103,12 +103,7 @@ class Recorder:
 
     def write(self, folder: Path) -> None:
         """Put it all into files."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name, content in self.files.items():
-            (folder / name).write_bytes(content)
-        size = sum(map(len, self.files.values()))
-        print(f"{folder.name}: {len(self.files)} files, {size} bytes")
+        _write(folder, self.files)
 
     def _keep(self, message: Message, body: bytes) -> str:
         number = 1 + sum(type(other) is type(message) for other in self.messages)
@@ -133,6 +128,14 @@ class Recorder:
                 self.files["voucher_after.cbor"] = after.encode()
             keys = session.keys
             self.files["session.cbor"] = cbor.dumps([int(keys.suite), keys.sek, keys.svk, self._hello])
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    print(f"{folder.name}: {len(files)} files, {sum(map(len, files.values()))} bytes")
 
 
 async def record_go(binary: Path, run: GoRun, folder: Path) -> None:
@@ -207,8 +210,7 @@ async def _record_error(binary: Path, services: InProcess, folder: Path, kept: P
     await services.await_registered()
     with device.running():
         body = await said
-    kept.mkdir(exist_ok=True)
-    (kept / "255_error_message.cbor").write_bytes(body)
+    _write(kept, {"255_error_message.cbor": body})
 
 
 async def _onboard(binary: Path, services: InProcess, folder: Path, serial: str) -> None:

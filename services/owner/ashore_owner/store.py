@@ -23,7 +23,7 @@ from ashore.sql.outbox import append
 from ashore_owner.model import Failure, step_result
 from ashore_owner.tables import devices, documents, files, onboardings, outbox, waiting
 
-SOURCE: Final = "/ashore/owner"
+SOURCE: Final = "/owner"
 WAITING_CAPACITY: Final = 1000
 """Devices in the waiting room; strangers with made-up GUIDs must not fill the disk."""
 

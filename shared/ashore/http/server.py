@@ -1,7 +1,7 @@
 """The HTTP server below everything: listens, serves until it is told to stop, and comes to an orderly end.
 
-It is ours because devices pay for every message; docs/adr/0003 has the figures, and what would make us go back to a
-server of others. Signals are left to the caller, since a service drains more than its HTTP connections.
+It is ours because devices pay for every message; decision record 0003 has the figures, and says what would make us go
+back to a server of others. Signals are left to the caller, since a service drains more than its HTTP connections.
 """
 
 import asyncio

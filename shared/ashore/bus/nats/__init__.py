@@ -44,8 +44,13 @@ async def connect(
         tls=tls,
     )
     link = Link(options)
-    with suppress(BusUnavailable):
-        await link.connection(calls.PATIENCE_SECONDS)
+    try:
+        with suppress(BusUnavailable):
+            await link.connection(calls.PATIENCE_SECONDS)
+    except BaseException:
+        # A service that is told to stop while it starts: the link's task would keep its loop from closing.
+        await link.close()
+        raise
     return NatsBus(link, replicas=replicas, redelivery=redelivery or Redelivery())
 
 
