@@ -28,6 +28,7 @@ from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sessions import Sealer
 from ashore.sql import Database
 from ashore_owner.catalogue import Catalogue
+from ashore_owner.documents import Documents
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
@@ -46,7 +47,8 @@ class World:
         self.bus = bus
         self.store = Store(database)
         self.queries = Queries(database)
-        self.catalogue = Catalogue(self.store)
+        self.documents = Documents(database)
+        self.catalogue = Catalogue(self.documents)
         self.owner = kit.signer("owner 0", "p256")
         self.key = os.urandom(32)
         self.time = NOW / 1000

@@ -79,6 +79,7 @@ async def test_a_lost_replica_means_to_begin_again(world: World) -> None:
     client.exchanges = (world.replica("b"),)
     with pytest.raises(Refused, match="begin again with TO1"):
         await client._service_info()
+    world.time += 1
     assert await Client(device, world.replica("b")).onboard()
 
 
@@ -87,6 +88,7 @@ async def test_a_device_killed_between_any_two_messages_onboards_again(world: Wo
     device, voucher = await world.adopt()
     exchange = world.replica()
     await Client(device, exchange).onboard(until=until)
+    world.time += 1
     assert await Client(device, exchange).onboard()
     assert (await events_of(world)).count("device-onboarded") == 1
     assert await world.state(voucher) == "onboarded"
@@ -118,6 +120,7 @@ async def test_of_two_onboardings_at_once_the_later_wins_and_the_earlier_is_told
     exchange = world.replica()
     earlier = Client(device, exchange)
     await earlier.onboard(until=67)
+    world.time += 1
     assert await Client(device, exchange).onboard()
     with pytest.raises(Refused) as refused:
         await earlier._service_info()
@@ -138,6 +141,7 @@ async def test_of_two_onboardings_on_two_replicas_only_the_later_ends(world: Wor
     )
     await earlier.say(setup.message, OwnerServiceInfoReady)
     await earlier._service_info()
+    world.time += 1
     assert await Client(device, world.replica("b")).onboard()
     with pytest.raises(Refused, match="another onboarding"):
         await earlier.say(to2_device.done(joined), Done2)
@@ -247,6 +251,7 @@ async def test_a_message_64_that_comes_twice_ends_the_session_and_not_the_vouche
     with pytest.raises(Refused) as refused:
         await client.say(to2_device.ProveDevice(kit.register(voucher, world.owner, b"n" * 16).to1d), SetupDevice)
     assert refused.value.code == 101
+    world.time += 1
     assert await Client(device, exchange).onboard()
 
 

@@ -32,7 +32,7 @@ class Office(World):
         registrar = Registrar(database, signers, [address], wait_seconds=3600, parallel=2)
         routes = [
             *Api(self.store, self.queries, self.catalogue, registrar, signers).routes(),
-            *ProfilesApi(self.store, self.catalogue).routes(),
+            *ProfilesApi(self.documents, self.catalogue).routes(),
         ]
         problems = {CursorInvalid: 422, StorageUnavailable: 503}
         app = api(routes, auth=Auth.of("secret", ""), title="owner", version="1", problems=problems)
@@ -111,6 +111,28 @@ async def test_a_device_is_sold_on_and_its_voucher_stays(office: Office) -> None
     assert vouchers.read((await office.http.get(f"{path}/pem")).content) == [extended]
     again = await office.http.post(f"{path}/extend", json={"owner_key": bundles.to_pem(buyer.public_key)})
     assert again.status_code == 409
+
+
+async def test_a_device_that_is_bought_back_is_ours_again(office: Office) -> None:
+    device, voucher = await office.adopt()
+    buyer = kit.signer("buyer", "p256")
+    sold = kit.sell(voucher, office.owner, buyer)
+    await office.store.sell(voucher.guid.hex(), sold)
+    assert await office.store.candidate(voucher.guid.hex()) is None
+    back = kit.sell(sold, buyer, office.owner)
+    answer = await office.http.post("/vouchers", content=vouchers.to_pem(back))
+    assert answer.json()["items"][0]["verdict"] == "imported"
+    assert await Client(device, office.replica()).onboard()
+
+
+async def test_an_older_voucher_does_not_replace_a_newer_one(office: Office) -> None:
+    _, voucher = await office.adopt()
+    longer = kit.sell(
+        kit.sell(voucher, office.owner, kit.signer("buyer", "p256")), kit.signer("buyer", "p256"), office.owner
+    )
+    assert (await office.http.post("/vouchers", content=longer.encode())).json()["items"][0]["verdict"] == "imported"
+    assert (await office.http.post("/vouchers", content=voucher.encode())).json()["items"][0]["verdict"] == "known"
+    assert await office.store.voucher(voucher.guid.hex()) == longer
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"])

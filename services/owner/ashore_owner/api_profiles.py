@@ -5,15 +5,15 @@ import time
 from ashore.http.problems import Problem
 from ashore.http.routes import LARGEST_BODY, Request, Route
 from ashore_owner.catalogue import PROFILE, RESOURCE, Catalogue
+from ashore_owner.documents import Documents
 from ashore_owner.profiles import Profile, Rule
-from ashore_owner.store import Store
 
 
 class ProfilesApi:
     """The operations; `routes` lists them."""
 
-    def __init__(self, store: Store, catalogue: Catalogue) -> None:
-        self._store = store
+    def __init__(self, documents: Documents, catalogue: Catalogue) -> None:
+        self._documents = documents
         self._catalogue = catalogue
 
     def routes(self) -> list[Route]:
@@ -54,7 +54,7 @@ class ProfilesApi:
         ]
 
     async def _profiles(self, _request: Request) -> list[str]:
-        return await self._store.names(PROFILE)
+        return await self._documents.names(PROFILE)
 
     async def _profile(self, request: Request) -> Profile:
         name = request.path_params["name"]
@@ -90,14 +90,14 @@ class ProfilesApi:
         return rules
 
     async def _resources(self, _request: Request) -> list[str]:
-        return await self._store.names(RESOURCE)
+        return await self._documents.names(RESOURCE)
 
     async def _put_resource(self, request: Request) -> None:
-        await self._store.put_document(RESOURCE, request.path_params["name"], request.payload(bytes), _now())
+        await self._documents.put(RESOURCE, request.path_params["name"], request.payload(bytes), _now())
 
     async def _remove_resource(self, request: Request) -> None:
         name = request.path_params["name"]
-        if not await self._store.remove_document(RESOURCE, name):
+        if not await self._documents.remove(RESOURCE, name):
             raise Problem(404, f"there is no resource {name!r}")
 
 

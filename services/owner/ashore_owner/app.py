@@ -19,6 +19,7 @@ from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
+from ashore_owner.documents import Documents
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
@@ -43,10 +44,11 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
         database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
     )
     store = Store(database, registrar.wake)
-    catalogue = Catalogue(store)
+    documents = Documents(database)
+    catalogue = Catalogue(documents)
     await catalogue.seed(int(time.time() * 1000))
     exchange = _exchange(context, keys, store, catalogue, signers)
-    profiles = ProfilesApi(store, catalogue)
+    profiles = ProfilesApi(documents, catalogue)
     devices = Api(store, Queries(database), catalogue, registrar, signers)
     subscribers = Subscribers(context.bus, store, signers)
     relay = Relay(database, context.bus, outbox)

@@ -12,8 +12,8 @@ import msgspec
 
 from ashore.fdo.errors import NotFoundError
 from ashore.fdo.serviceinfo.modules import OwnerModule
+from ashore_owner.documents import Documents
 from ashore_owner.profiles import HELLO, Facts, Profile, Rule, choose, decode_profile, modules, resources
-from ashore_owner.store import Store
 
 PROFILE: Final = "profile"
 RULES: Final = "rules"
@@ -35,15 +35,15 @@ class Choice(NamedTuple):
 class Catalogue:
     """Profiles and rules."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    def __init__(self, documents: Documents, clock: Callable[[], float] = time.monotonic) -> None:
+        self._documents = documents
         self._clock = clock
         self._profiles: dict[str, tuple[float, Profile | None]] = {}
         self._rules: tuple[float, list[Rule]] = (0.0, [])
 
     async def seed(self, now: int) -> None:
         """Give a new owner service the profile `hello`, for every device."""
-        if await self._store.document(RULES, RULES) is None:
+        if await self._documents.get(RULES, RULES) is None:
             await self.put_profile(HELLO, now)
             await self.put_rules([Rule(profile=HELLO.name)], now)
 
@@ -63,7 +63,7 @@ class Catalogue:
         """The profile's steps for this device; raise NotFoundError where a resource is missing."""
         contents: dict[str, bytes] = {}
         for name in resources(profile):
-            content = await self._store.document(RESOURCE, name)
+            content = await self._documents.get(RESOURCE, name)
             if content is None:
                 raise NotFoundError(f"profile {profile.name} sends the resource {name!r}, which is not there")
             contents[name] = content
@@ -73,7 +73,7 @@ class Catalogue:
         """A profile by its name."""
         until, profile = self._profiles.get(name, (0.0, None))
         if until <= self._clock():
-            body = await self._store.document(PROFILE, name)
+            body = await self._documents.get(PROFILE, name)
             profile = None if body is None else decode_profile(body)
             self._profiles[name] = (self._clock() + KEPT_SECONDS, profile)
         return profile
@@ -82,22 +82,22 @@ class Catalogue:
         """The rules in their order."""
         until, rules = self._rules
         if until <= self._clock():
-            body = await self._store.document(RULES, RULES)
+            body = await self._documents.get(RULES, RULES)
             rules = [] if body is None else msgspec.json.decode(body, type=list[Rule])
             self._rules = (self._clock() + KEPT_SECONDS, rules)
         return rules
 
     async def put_profile(self, profile: Profile, now: int) -> None:
         """Keep a profile."""
-        await self._store.put_document(PROFILE, profile.name, msgspec.json.encode(profile), now)
+        await self._documents.put(PROFILE, profile.name, msgspec.json.encode(profile), now)
         self._profiles.pop(profile.name, None)
 
     async def put_rules(self, rules: list[Rule], now: int) -> None:
         """Keep the rules in place of those before."""
-        await self._store.put_document(RULES, RULES, msgspec.json.encode(rules), now)
+        await self._documents.put(RULES, RULES, msgspec.json.encode(rules), now)
         self._rules = (0.0, [])
 
     async def remove_profile(self, name: str) -> bool:
         """Forget a profile."""
         self._profiles.pop(name, None)
-        return await self._store.remove_document(PROFILE, name)
+        return await self._documents.remove(PROFILE, name)

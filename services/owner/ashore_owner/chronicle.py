@@ -31,7 +31,7 @@ class Chronicle:
         event = OnboardingStarted(
             guid=guid, device_info=candidate.device_info, replica=self._replica, attempt=candidate.attempts + 1
         )
-        return self.aside(self._store.begin(event, session))
+        return self.aside(self._store.begin(event, session, self._now()))
 
     async def finish(self, onboarding: Onboarding, new: Voucher | None) -> None:
         """The good end, on disk when this returns; raise InvalidMessageError where a later onboarding has begun."""

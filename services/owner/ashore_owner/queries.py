@@ -20,7 +20,7 @@ from ashore_owner.tables import devices, files, onboardings, waiting
 LEDGER_SHOWN: Final = 20
 _GUID: Final = re.compile("[0-9a-f]{6,32}")
 _ASHORE: Final = (DeviceState.ONBOARDING.value, DeviceState.ONBOARDED.value)
-_HIDDEN: Final = {"voucher", "sold_voucher", "session", "to0_due", "to0_attempts"}
+_HIDDEN: Final = {"voucher", "sold_voucher", "session", "session_at", "to0_due", "to0_attempts"}
 _SHOWN: Final = [column for column in devices.c if column.name not in _HIDDEN]
 
 

@@ -1,4 +1,4 @@
-"""The owner's memory: devices with their vouchers, onboardings, documents.
+"""The owner's memory: devices with their vouchers, and their onboardings.
 
 Every method is one unit of work or one query; state and event are one transaction: a row and its outbox row. What
 people look at is read in `queries`.
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from ashore.devices import DeviceState
 from ashore.events import DeviceOnboarded, OnboardingFailed, OnboardingStarted, VoucherReceived
@@ -21,7 +21,7 @@ from ashore.fdo.voucher import Voucher
 from ashore.sql import Database
 from ashore.sql.outbox import append
 from ashore_owner.model import Failure, step_result
-from ashore_owner.tables import devices, documents, files, onboardings, outbox, waiting
+from ashore_owner.tables import devices, files, onboardings, outbox, waiting
 
 SOURCE: Final = "/owner"
 WAITING_CAPACITY: Final = 1000
@@ -39,9 +39,13 @@ _CANDIDATE: Final = select(
 ).where(_GUID, devices.c.sold_to.is_(None))
 _BEGIN: Final = (
     update(devices)
-    .where(_GUID)
+    .where(_GUID, or_(devices.c.session_at.is_(None), devices.c.session_at <= bindparam("at")))
     .values(
-        session=bindparam("began"), attempts=devices.c.attempts + 1, state=DeviceState.ONBOARDING.value, failure=None
+        session=bindparam("began"),
+        session_at=bindparam("at"),
+        attempts=devices.c.attempts + 1,
+        state=DeviceState.ONBOARDING.value,
+        failure=None,
     )
 )
 _LAST: Final = devices.c.session == bindparam("began")
@@ -143,9 +147,9 @@ class Store:
         row = await self.database.read(lambda connection: connection.execute(_CANDIDATE, {"device": guid}).first())
         return Candidate(Voucher.decode(row.voucher), *row[1:]) if row else None
 
-    async def begin(self, event: OnboardingStarted, session: str) -> None:
-        """An onboarding has begun: every older one of this device is superseded."""
-        await self.database.write(partial(_begin, event, session))
+    async def begin(self, event: OnboardingStarted, session: str, at: int) -> None:
+        """An onboarding has begun: every older one of this device is superseded, whichever is written first."""
+        await self.database.write(partial(_begin, event, session, at))
 
     async def finish(self, result: Result, new: Voucher | None) -> None:
         """An onboarding is complete: voucher replaced or kept, ledger, event; raise Superseded if a later one began."""
@@ -163,36 +167,33 @@ class Store:
         """Put a device into the waiting room."""
         await self.database.write(partial(_wait, guid, reason, remedy, now))
 
-    async def document(self, kind: str, name: str) -> bytes | None:
-        """A profile, the rules, or a resource."""
-        query = select(documents.c.body).where(documents.c.kind == kind, documents.c.name == name)
-        return await self.database.read(lambda connection: connection.execute(query).scalar())
-
-    async def names(self, kind: str) -> list[str]:
-        """The names of all documents of a kind."""
-        query = select(documents.c.name).where(documents.c.kind == kind).order_by(documents.c.name)
-        return await self.database.read(lambda connection: list(connection.execute(query).scalars()))
-
-    async def put_document(self, kind: str, name: str, body: bytes, now: int) -> None:
-        """Keep a document in place of what had its name."""
-        await self.database.write(partial(_put_document, kind, name, body, now))
-
-    async def remove_document(self, kind: str, name: str) -> bool:
-        """Forget a document."""
-        change = delete(documents).where(documents.c.kind == kind, documents.c.name == name)
-        return await self.database.write(lambda connection: bool(connection.execute(change).rowcount))
-
 
 def _add(voucher: Voucher, serial: str, origin: str, now: int, connection: Connection) -> bool:
     guid = voucher.guid.hex()
-    if connection.execute(select(devices.c.guid).where(_GUID), {"device": guid}).first():
+    known = connection.execute(_VOUCHER, {"device": guid}).first()
+    if known is None:
+        connection.execute(insert(devices), _new_device(voucher, serial, origin, now) | {"to0_due": now})
+    elif _continues(voucher, Voucher.decode(known.sold_voucher or known.voucher)):
+        # It comes back from a buyer, or was sold on within the house.
+        row = _new_device(voucher, serial, origin, now) | {"to0_due": now, "sold_to": None, "sold_voucher": None}
+        connection.execute(update(devices).where(devices.c.guid == guid).values(row))
+    else:
         return False
-    connection.execute(insert(devices), _new_device(voucher, serial, origin, now) | {"to0_due": now})
     connection.execute(_NO_LONGER_WAITING, {"device": guid})
     device_info = voucher.header.device_info
     received = VoucherReceived(guid=guid, serial=serial, device_info=device_info, origin=origin)
     append(connection, outbox, received, source=SOURCE)
     return True
+
+
+def _continues(new: Voucher, known: Voucher) -> bool:
+    """Whether a voucher is the known one with further sales."""
+    count = len(known.entries)
+    return (
+        len(new.entries) > count
+        and new.entries[:count] == known.entries
+        and (new.header_bytes, new.hmac) == (known.header_bytes, known.hmac)
+    )
 
 
 def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[str, object]:
@@ -210,8 +211,8 @@ def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[st
     }
 
 
-def _begin(event: OnboardingStarted, session: str, connection: Connection) -> None:
-    connection.execute(_BEGIN, {"device": event.guid, "began": session})
+def _begin(event: OnboardingStarted, session: str, at: int, connection: Connection) -> None:
+    connection.execute(_BEGIN, {"device": event.guid, "began": session, "at": at})
     append(connection, outbox, event, source=SOURCE)
 
 
@@ -290,8 +291,3 @@ def _wait(guid: str, reason: str, remedy: str, now: int, connection: Connection)
         connection.execute(delete(waiting).where(waiting.c.guid == oldest))
     row = {"guid": guid, "reason": reason, "remedy": remedy, "first_seen": now, "last_seen": now, "times": 1}
     connection.execute(insert(waiting), row)
-
-
-def _put_document(kind: str, name: str, body: bytes, now: int, connection: Connection) -> None:
-    connection.execute(delete(documents).where(documents.c.kind == kind, documents.c.name == name))
-    connection.execute(insert(documents), {"kind": kind, "name": name, "body": body, "updated_at": now})

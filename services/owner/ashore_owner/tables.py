@@ -20,6 +20,7 @@ devices = Table(
     Column("state", String(16), nullable=False),
     Column("profile", Text),
     Column("session", String(32)),  # Of the onboarding that began last: only that one may end.
+    Column("session_at", BigInteger),
     Column("attempts", Integer, nullable=False, default=0),
     Column("failure", LargeBinary),
     Column("onboarded_at", BigInteger),

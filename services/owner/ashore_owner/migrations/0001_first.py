@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("profile", sa.Text(), nullable=True),
         sa.Column("session", sa.String(length=32), nullable=True),
+        sa.Column("session_at", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("failure", sa.LargeBinary(), nullable=True),
         sa.Column("onboarded_at", sa.BigInteger(), nullable=True),

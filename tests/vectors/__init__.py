@@ -1,1 +1,0 @@
-"""Real bytes of real clients."""
