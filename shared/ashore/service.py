@@ -15,8 +15,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -54,6 +54,15 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 class StartError(Exception):
     """The service cannot start; the text says why, and what to do."""
+
+
+@contextmanager
+def explained(*errors: type[Exception]) -> Iterator[None]:
+    """Tell what keeps a service from starting in its one sentence, without a traceback."""
+    try:
+        yield
+    except errors as error:
+        raise StartError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

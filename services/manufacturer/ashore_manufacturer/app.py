@@ -1,14 +1,14 @@
 """The manufacturer service, put together."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ashore import bundles
 from ashore.bundles import BundleError
 from ashore.fdo import rvinfo
 from ashore.keys import FileKeyStore, KeysError
-from ashore.service import App, Context, StartError
+from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
 from ashore.sql.outbox import Relay
@@ -22,10 +22,10 @@ from ashore_manufacturer.store import MIGRATIONS, OUTBOX, Store
 @asynccontextmanager
 async def build(context: Context[ManufacturerSettings]) -> AsyncIterator[App]:
     """Everything that the manufacturer service consists of, until the block ends."""
-    with _explained():
+    with explained(StorageError, KeysError, BundleError):
         database = await Database.open(context.settings.database_url, MIGRATIONS)
     try:
-        with _explained():
+        with explained(StorageError, KeysError, BundleError):
             app = await _app(context, database)
         yield app
     finally:
@@ -71,12 +71,3 @@ def read_bundle(path: Path) -> Party:
         raise BundleError(f"ASHORE_SELL_TO is '{path}': the file cannot be read ({error.strerror})") from error
     except BundleError as error:
         raise BundleError(f"ASHORE_SELL_TO is '{path}': {error}") from error
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Tell what keeps the service from starting in one sentence."""
-    try:
-        yield
-    except (StorageError, KeysError, BundleError) as error:
-        raise StartError(str(error)) from error

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from ashore.config import SettingsError
 from ashore.cose import Signer
 from ashore.fdo.types import To2Address, Transport, fingerprint
-from ashore.keys import FileKeyStore, KeyKind
-from ashore.service import App, Context
+from ashore.keys import FileKeyStore, KeyKind, KeysError
+from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
-from ashore.sql import CursorInvalid, Database, StorageUnavailable
+from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
 from ashore.sql.outbox import Relay
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
@@ -37,9 +37,10 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     """Everything that the owner service consists of, until the block ends."""
     settings = context.settings
     keys = FileKeyStore(settings.data_dir / "keys")
-    signers = load_signers(keys)
     addresses = [to2_address(url) for url in settings.advertise]
-    database = await Database.open(settings.database_url, "ashore_owner:migrations")
+    with explained(StorageError, KeysError):
+        signers = load_signers(keys)
+        database = await Database.open(settings.database_url, "ashore_owner:migrations")
     registrar = Registrar(
         database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
     )

@@ -1,4 +1,4 @@
-"""Profiles: what a device gets, as an ordered list of steps, and the rules that choose one (DESIGN, section 7).
+"""Profiles: what a device gets, as an ordered list of steps, and the rules that choose one.
 
 A step names what shall happen; which FSIM does it depends on the modules that the device brings. Variables reach a
 script as small files and as its environment, never by pasting text into it: a name with shell characters is safe.

@@ -20,7 +20,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     specversion: Literal["1.0"]
     id: Annotated[str, Meta(min_length=1, max_length=256, description="Unique; also the `Nats-Msg-Id`")]
-    source: Annotated[str, Meta(min_length=1, max_length=256, description="Who says so: `/owner/<replica>`")]
+    source: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            description="Who says so: a service, as in `/owner`, or one replica of it, as in `/rendezvous/<replica>`",
+        ),
+    ]
     type: Annotated[
         str,
         Meta(
