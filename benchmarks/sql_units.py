@@ -1,12 +1,14 @@
 """What a unit of work costs: rows per second, and CPU per unit of two rows (a voucher and its event).
 
-`python benchmarks/sql_units.py [URL] [--tasks 64] [--units 20000]`; without a URL on a new SQLite file. The CPU is that
-of this whole process, threads and event loop included; a PostgreSQL server's own is not in it.
+`python benchmarks/sql_units.py [URL] [--tasks 64] [--units 20000] [--pause 0]`; without a URL on a new SQLite file. The
+CPU is that of this whole process, threads and event loop included; a PostgreSQL server's own is not in it. With a pause
+each task thinks so many milliseconds on average between its units, as devices do: `--tasks 16 --pause 50 --units 2000`.
 """
 
 import argparse
 import asyncio
 import itertools
+import random
 import resource
 import statistics
 import tempfile
@@ -93,6 +95,8 @@ async def one_round(
     async def work() -> None:
         for number in numbers:
             guid = f"{(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128:032x}"  # As scattered as random ones.
+            if arguments.pause:
+                await asyncio.sleep(random.expovariate(1000 / arguments.pause))
             begun = time.perf_counter()
             await database.write(make(guid))
             waits.append(time.perf_counter() - begun)
@@ -150,4 +154,5 @@ if __name__ == "__main__":
     parser.add_argument("url", nargs="?")
     parser.add_argument("--tasks", type=int, default=64)
     parser.add_argument("--units", type=int, default=20_000)
+    parser.add_argument("--pause", type=float, default=0.0)
     uvloop.run(main(parser.parse_args()))

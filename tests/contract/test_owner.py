@@ -285,3 +285,12 @@ async def test_a_device_that_reports_an_error_ends_its_onboarding(world: World) 
     await client.send(255, report.encode())
     await client.exchanges[0].drain()
     assert "disk full" in (await world.queries.device(voucher.guid.hex())).failure.reason
+
+
+async def test_a_device_is_redirected_once_and_never_falls_back(world: World) -> None:
+    device, voucher = await world.adopt()
+    await world.store.redirected(voucher.guid.hex())
+    assert await world.state(voucher) == "redirected"
+    assert await Client(device, world.replica()).onboard()
+    await world.store.redirected(voucher.guid.hex())
+    assert await world.state(voucher) == "onboarded"

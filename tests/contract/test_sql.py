@@ -186,6 +186,50 @@ async def test_a_closed_database_says_so(url: str) -> None:
         await database.read(guids)
 
 
+async def test_a_unit_that_nobody_waits_for_is_written_before_long(database: Database) -> None:
+    async with asyncio.timeout(10):
+        assert await database.write_soon(lambda connection: voucher(1)(connection) or 7) == 7
+    assert await database.read(guids) == [guid(1)]
+
+
+async def test_a_unit_that_nobody_waits_for_fails_alone(database: Database) -> None:
+    await database.write(voucher(1))
+    failing, sound = database.write_soon(voucher(1)), database.write_soon(voucher(2))
+    await database.write(voucher(3))
+    with pytest.raises(sa.exc.IntegrityError):
+        await failing
+    await sound
+    assert await database.read(guids) == [guid(1), guid(2), guid(3)]
+
+
+async def test_a_unit_runs_after_the_one_that_it_names(database: Database) -> None:
+    for number in range(10):
+        first = database.write_soon(voucher(number))
+        assert guid(number) in await database.write(guids, after=first)
+
+
+async def test_a_unit_raises_what_the_one_before_it_raised(database: Database) -> None:
+    await database.write(voucher(1))
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(voucher(2), after=database.write_soon(voucher(1)))
+
+    def fails(connection: sa.Connection) -> None:
+        raise LookupError("no such owner")
+
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(fails, after=database.write_soon(voucher(1)))
+    with pytest.raises(LookupError):
+        await database.write(fails, after=database.write_soon(voucher(3)))
+
+
+async def test_closing_finishes_the_units_that_nobody_waits_for(url: str) -> None:
+    async with opened(url) as database:
+        writing = [database.write_soon(voucher(number)) for number in range(5)]
+    await asyncio.gather(*writing)
+    async with opened(url) as database:
+        assert len(await database.read(guids)) == 5
+
+
 async def test_closing_finishes_the_units_already_handed_in(url: str) -> None:
     async with opened(url) as database:
         writing = [asyncio.create_task(database.write(voucher(number))) for number in range(20)]

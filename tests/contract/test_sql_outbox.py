@@ -253,6 +253,17 @@ async def test_a_relay_takes_over_from_one_that_is_gone(url: str) -> None:
             await empty(second)
 
 
+async def test_what_a_relay_has_published_when_it_is_stopped_is_not_told_again(url: str) -> None:
+    bus = WeatherBus()
+    async with opened(url) as database, relaying(database, bus):
+        await database.write(issue(1))
+        await published(bus, 1)
+        # The relay hears of it a moment after the others.
+        await asyncio.sleep(0.01)
+    async with opened(url) as database:
+        assert await database.read(waiting) == 0
+
+
 async def test_events_survive_the_death_of_a_real_nats_server(
     database: Database, make_nats_server: ServerFactory
 ) -> None:

@@ -5,8 +5,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -24,31 +24,41 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
         yield cast("SqliteDatabase", database)
 
 
-@contextmanager
-def writer_held(database: SqliteDatabase) -> Iterator[None]:
+@asynccontextmanager
+async def writer_held(database: SqliteDatabase) -> AsyncIterator[None]:
     """Keep the writer busy, so that the units handed in meanwhile become one batch."""
-    holding, release = threading.Event(), threading.Event()
+    loop, holding, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def hold(_: sa.Connection) -> None:
-        holding.set()
+        loop.call_soon_threadsafe(holding.set)
         release.wait(10)
 
-    database.writer.submit(hold)
-    assert holding.wait(10)
+    held = asyncio.create_task(database.write(hold))
+    async with asyncio.timeout(10):
+        await holding.wait()
     try:
         yield
     finally:
         release.set()
+    await held
 
 
 async def test_units_that_wait_together_share_one_commit(database: SqliteDatabase) -> None:
     before = database.writer.commits
-    with writer_held(database):
+    async with writer_held(database):
         writing = [asyncio.create_task(database.write(voucher(number))) for number in range(50)]
         await asyncio.sleep(0)
     await asyncio.gather(*writing)
     assert database.writer.commits - before == 2
     assert len(await database.read(guids)) == 50
+
+
+async def test_units_that_nobody_waits_for_go_along_with_the_next_one_in_their_order(database: SqliteDatabase) -> None:
+    before = database.writer.commits
+    soon = [database.write_soon(voucher(number)) for number in range(3)]
+    assert await database.write(guids) == [guid(0), guid(1), guid(2)]
+    assert all(unit.done() for unit in soon)
+    assert database.writer.commits - before == 1
 
 
 async def test_a_unit_is_acknowledged_only_when_others_can_read_it(database: SqliteDatabase) -> None:
@@ -65,7 +75,7 @@ async def test_a_unit_that_rolls_the_shared_transaction_back_harms_nobody_else(
         connection.exec_driver_sql("INSERT INTO vouchers VALUES ('x', 'x', 'x')")
         connection.exec_driver_sql(statement)
 
-    with writer_held(database):
+    async with writer_held(database):
         writing = [asyncio.create_task(database.write(unit)) for unit in (voucher(1), villain, voucher(2))]
         await asyncio.sleep(0)
     outcomes = await asyncio.gather(*writing, return_exceptions=True)
@@ -93,7 +103,7 @@ def leaves_a_savepoint_open(connection: sa.Connection) -> None:
 async def test_a_unit_that_meddles_with_the_transaction_is_refused(
     database: SqliteDatabase, villain: Callable[[sa.Connection], None]
 ) -> None:
-    with writer_held(database):
+    async with writer_held(database):
         writing = [asyncio.create_task(database.write(unit)) for unit in (voucher(1), villain, voucher(2))]
         await asyncio.sleep(0)
     outcomes = await asyncio.gather(*writing, return_exceptions=True)
@@ -133,7 +143,7 @@ async def test_a_full_disk_is_told_and_writing_resumes_when_there_is_room(databa
 
 async def test_one_unit_too_large_for_the_disk_does_not_take_the_small_ones_with_it(database: SqliteDatabase) -> None:
     await database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 60"))
-    with writer_held(database):
+    async with writer_held(database):
         writing = [
             asyncio.create_task(database.write(unit)) for unit in (voucher(1), voucher(2, size=1_000_000), voucher(3))
         ]

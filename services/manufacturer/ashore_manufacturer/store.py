@@ -17,6 +17,7 @@ from ashore.events import Event
 from ashore.sql import Database
 from ashore.sql.outbox import append, outbox
 from ashore.sql.paging import Page, page
+from ashore.sql.prepared import Prepared, insertion
 from ashore_manufacturer.model import VoucherState
 
 MIGRATIONS: Final = "ashore_manufacturer:migrations"
@@ -52,12 +53,12 @@ DOCUMENTS: Final = sa.Table(
 OUTBOX: Final = outbox(_METADATA)
 
 _V: Final = VOUCHERS.c
-_INSERT: Final = VOUCHERS.insert().inline()
+_INSERT: Final = insertion(VOUCHERS, *(column.name for column in VOUCHERS.c if column is not _V.id))
 _SUMMARY: Final = (_V.id, _V.guid, _V.serial, _V.device_info, _V.state, _V.key_type, _V.owner_key)
 _TIMES: Final = (_V.created_at, _V.extended_at)
 _LIST: Final[Select[Any]] = select(*_SUMMARY, *_TIMES)
 _ONE: Final[Select[Any]] = select(*_SUMMARY, *_TIMES, _V.voucher).where(_V.guid == bindparam("which"))
-_EXTEND: Final = (
+_EXTEND: Final = Prepared(
     VOUCHERS.update()
     .where(_V.guid == bindparam("which"), _V.state == "issued")
     .values(
@@ -160,13 +161,13 @@ class Store:
 
 
 def _issue(row: VoucherRow, telling: Telling, connection: Connection) -> None:
-    connection.execute(_INSERT, row._asdict())
+    _INSERT.change(connection, row._asdict())
     telling.append(connection)
 
 
 def _extend(row: VoucherRow, telling: Telling, connection: Connection) -> bool:
     values = {"which": row.guid, "buyer": row.owner_key, "body": row.voucher, "at": row.extended_at}
-    if not connection.execute(_EXTEND, values).rowcount:
+    if not _EXTEND.change(connection, values):
         return False
     telling.append(connection)
     return True

@@ -24,10 +24,10 @@ class Chronicle:
         self._store = store
         self._replica = replica
         self._clock = clock
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Future[None]] = set()
 
-    def begin(self, guid: str, session: str, candidate: Candidate) -> asyncio.Task[None]:
-        """A device is proven: its attempt counts. The task is done once that is on disk."""
+    def begin(self, guid: str, session: str, candidate: Candidate) -> asyncio.Future[None]:
+        """A device is proven: its attempt counts. The future is done once that is on disk."""
         event = OnboardingStarted(
             guid=guid, device_info=candidate.device_info, replica=self._replica, attempt=candidate.attempts + 1
         )
@@ -35,9 +35,8 @@ class Chronicle:
 
     async def finish(self, onboarding: Onboarding, new: Voucher | None) -> None:
         """The good end, on disk when this returns; raise InvalidMessageError where a later onboarding has begun."""
-        await onboarding.began
         try:
-            await self._store.finish(self._result(onboarding), new)
+            await self._store.finish(self._result(onboarding), new, onboarding.began)
         except Superseded as error:
             raise InvalidMessageError(f"{error}; this one ends here") from error
 
@@ -45,20 +44,19 @@ class Chronicle:
         """Broken off at message `number`, or at the one that the device itself names."""
         self.aside(self._fail(onboarding, error, number))
 
-    def aside(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def aside(self, work: Coroutine[None, None, None] | asyncio.Future[None]) -> asyncio.Future[None]:
         """Write without making the device wait."""
-        task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-        task.add_done_callback(_retrieve)
-        return task
+        writing = asyncio.ensure_future(work)
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        writing.add_done_callback(_retrieve)
+        return writing
 
     async def drain(self) -> None:
         """Wait for what is still being written."""
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def _fail(self, onboarding: Onboarding, error: FdoError, number: int) -> None:
-        await onboarding.began
         code = error.code
         if isinstance(error, PeerError):
             code, number = error.peer_code, error.message_number
@@ -69,7 +67,7 @@ class Chronicle:
             reason=error.reason,
             remedy=remedy_for(error),
         )
-        await self._store.fail(self._result(onboarding), failure)
+        await self._store.fail(self._result(onboarding), failure, onboarding.began)
 
     def _result(self, onboarding: Onboarding) -> Result:
         profile = onboarding.choice.profile
@@ -89,7 +87,7 @@ class Chronicle:
         return int(self._clock() * 1000)
 
 
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Whoever awaits the task hears of its failure; nobody else needs a warning about it."""
-    if not task.cancelled():
-        task.exception()
+def _retrieve(writing: asyncio.Future[None]) -> None:
+    """Whoever awaits it hears of its failure; nobody else needs a warning about it."""
+    if not writing.cancelled():
+        writing.exception()

@@ -46,7 +46,7 @@ class Onboarding:
     candidate: Candidate
     started_at: int
     choice: Choice
-    began: asyncio.Task[None]
+    began: asyncio.Future[None]
     """The write of the beginning, which runs beside the exchange."""
     conversation: OwnerConversation = field(default_factory=lambda: OwnerConversation(None, None))
     is_busy: bool = False

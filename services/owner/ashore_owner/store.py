@@ -4,6 +4,7 @@ Every method is one unit of work or one query; state and event are one transacti
 people look at is read in `queries`.
 """
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -20,57 +21,13 @@ from ashore.fdo.types import fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database
 from ashore.sql.outbox import append
+from ashore.sql.prepared import Prepared, insertion
 from ashore_owner.model import Failure, step_result
 from ashore_owner.tables import devices, files, onboardings, outbox, waiting
 
 SOURCE: Final = "/owner"
 WAITING_CAPACITY: Final = 1000
 """Devices in the waiting room; strangers with made-up GUIDs must not fill the disk."""
-
-_GUID: Final = devices.c.guid == bindparam("device")
-_VOUCHER: Final = select(devices.c.voucher, devices.c.sold_voucher).where(_GUID)
-_CANDIDATE: Final = select(
-    devices.c.voucher,
-    devices.c.serial,
-    devices.c.device_info,
-    devices.c.owner_key,
-    devices.c.profile,
-    devices.c.attempts,
-).where(_GUID, devices.c.sold_to.is_(None))
-_BEGIN: Final = (
-    update(devices)
-    .where(_GUID, or_(devices.c.session_at.is_(None), devices.c.session_at <= bindparam("at")))
-    .values(
-        session=bindparam("began"),
-        session_at=bindparam("at"),
-        attempts=devices.c.attempts + 1,
-        state=DeviceState.ONBOARDING.value,
-        failure=None,
-    )
-)
-_LAST: Final = devices.c.session == bindparam("began")
-_COMPLETE: Final = (
-    update(devices)
-    .where(_GUID, _LAST)
-    .values(
-        session=None,
-        state=DeviceState.ONBOARDED.value,
-        onboarded_at=bindparam("at"),
-        replaced_by=bindparam("successor"),
-        to0_due=None,
-    )
-)
-_BREAK_OFF: Final = (
-    update(devices).where(_GUID, _LAST).values(session=None, state=DeviceState.FAILED.value, failure=bindparam("why"))
-)
-_INSERT_DEVICE: Final = insert(devices)
-_INSERT_ONBOARDING: Final = insert(onboardings)
-_REDIRECTED: Final = (
-    update(devices)
-    .where(_GUID, devices.c.state.in_([DeviceState.OWNED.value, DeviceState.REGISTERED.value]))
-    .values(state=DeviceState.REDIRECTED.value)
-)
-_NO_LONGER_WAITING: Final = delete(waiting).where(waiting.c.guid == bindparam("device"))
 
 
 class Candidate(NamedTuple):
@@ -82,6 +39,48 @@ class Candidate(NamedTuple):
     owner_key: str
     profile: str | None
     attempts: int
+
+
+_GUID: Final = devices.c.guid == bindparam("device")
+_VOUCHERS: Final = Prepared(select(devices.c.voucher, devices.c.sold_voucher).where(_GUID))
+_CANDIDATE: Final = Prepared(
+    select(*(devices.c[name] for name in Candidate._fields)).where(_GUID, devices.c.sold_to.is_(None))
+)
+_BEGIN: Final = Prepared(
+    update(devices)
+    .where(_GUID, or_(devices.c.session_at.is_(None), devices.c.session_at <= bindparam("at")))
+    .values(
+        session=bindparam("began"),
+        session_at=bindparam("at"),
+        attempts=devices.c.attempts + 1,
+        state=DeviceState.ONBOARDING.value,
+        failure=None,
+    )
+)
+_LAST: Final = devices.c.session == bindparam("began")
+_COMPLETE: Final = Prepared(
+    update(devices)
+    .where(_GUID, _LAST)
+    .values(
+        session=None,
+        state=DeviceState.ONBOARDED.value,
+        onboarded_at=bindparam("at"),
+        replaced_by=bindparam("successor"),
+        to0_due=None,
+    )
+)
+_BREAK_OFF: Final = Prepared(
+    update(devices).where(_GUID, _LAST).values(session=None, state=DeviceState.FAILED.value, failure=bindparam("why"))
+)
+_BLANK: Final = dict.fromkeys(devices.columns.keys())
+_INSERT_DEVICE: Final = insertion(devices)
+_INSERT_ONBOARDING: Final = insertion(onboardings)
+_REDIRECTED: Final = Prepared(
+    update(devices)
+    .where(_GUID, or_(*(devices.c.state == state.value for state in (DeviceState.OWNED, DeviceState.REGISTERED))))
+    .values(state=DeviceState.REDIRECTED.value)
+)
+_NO_LONGER_WAITING: Final = Prepared(delete(waiting).where(waiting.c.guid == bindparam("device")))
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -118,8 +117,7 @@ class Store:
 
     async def voucher(self, guid: str) -> Voucher | None:
         """The voucher in its present form: as sold, where it was sold."""
-        row = await self.database.read(lambda connection: connection.execute(_VOUCHER, {"device": guid}).first())
-        return Voucher.decode(row.sold_voucher or row.voucher) if row else None
+        return await self.database.read(partial(_find, guid))
 
     async def sell(self, guid: str, extended: Voucher) -> None:
         """Keep the voucher that was extended to a buyer; the device is no longer ours to onboard."""
@@ -144,24 +142,27 @@ class Store:
 
     async def candidate(self, guid: str) -> Candidate | None:
         """The device that says this GUID, unless it is unknown or sold."""
-        row = await self.database.read(lambda connection: connection.execute(_CANDIDATE, {"device": guid}).first())
-        return Candidate(Voucher.decode(row.voucher), *row[1:]) if row else None
+        row = await self.database.read(lambda connection: _CANDIDATE.first(connection, {"device": guid}))
+        return Candidate(Voucher.decode(row[0]), *row[1:]) if row else None
 
-    async def begin(self, event: OnboardingStarted, session: str, at: int) -> None:
-        """An onboarding has begun: every older one of this device is superseded, whichever is written first."""
-        await self.database.write(partial(_begin, event, session, at))
+    def begin(self, event: OnboardingStarted, session: str, at: int) -> asyncio.Future[None]:
+        """An onboarding has begun: every older one of this device is superseded, whichever is written first.
 
-    async def finish(self, result: Result, new: Voucher | None) -> None:
+        Nobody need wait for it: the onboarding's end takes what this returns, and is written after it.
+        """
+        return self.database.write_soon(partial(_begin, event, session, at))
+
+    async def finish(self, result: Result, new: Voucher | None, began: asyncio.Future[None]) -> None:
         """An onboarding is complete: voucher replaced or kept, ledger, event; raise Superseded if a later one began."""
-        await self.database.write(partial(_finish, result, new))
+        await self.database.write(partial(_finish, result, new), after=began)
 
-    async def fail(self, result: Result, failure: Failure) -> None:
+    async def fail(self, result: Result, failure: Failure, began: asyncio.Future[None]) -> None:
         """An onboarding broke off; nothing is told where a later one began."""
-        await self.database.write(partial(_fail, result, failure))
+        await self.database.write(partial(_fail, result, failure), after=began)
 
     async def redirected(self, guid: str) -> None:
         """The rendezvous has told a device where we are."""
-        await self.database.write(lambda connection: connection.execute(_REDIRECTED, {"device": guid}))
+        await self.database.write_soon(lambda connection: _REDIRECTED.change(connection, {"device": guid}))
 
     async def wait(self, guid: str, reason: str, remedy: str, now: int) -> None:
         """Put a device into the waiting room."""
@@ -170,20 +171,26 @@ class Store:
 
 def _add(voucher: Voucher, serial: str, origin: str, now: int, connection: Connection) -> bool:
     guid = voucher.guid.hex()
-    known = connection.execute(_VOUCHER, {"device": guid}).first()
+    known = _find(guid, connection)
     if known is None:
-        connection.execute(insert(devices), _new_device(voucher, serial, origin, now) | {"to0_due": now})
-    elif _continues(voucher, Voucher.decode(known.sold_voucher or known.voucher)):
+        row = _new_device(voucher, serial, origin, now) | {"to0_due": now}
+        _INSERT_DEVICE.change(connection, _BLANK | row)
+    elif _continues(voucher, known):
         # It comes back from a buyer, or was sold on within the house.
         row = _new_device(voucher, serial, origin, now) | {"to0_due": now, "sold_to": None, "sold_voucher": None}
         connection.execute(update(devices).where(devices.c.guid == guid).values(row))
     else:
         return False
-    connection.execute(_NO_LONGER_WAITING, {"device": guid})
+    _NO_LONGER_WAITING.change(connection, {"device": guid})
     device_info = voucher.header.device_info
     received = VoucherReceived(guid=guid, serial=serial, device_info=device_info, origin=origin)
     append(connection, outbox, received, source=SOURCE)
     return True
+
+
+def _find(guid: str, connection: Connection) -> Voucher | None:
+    row = _VOUCHERS.first(connection, {"device": guid})
+    return Voucher.decode(row[1] or row[0]) if row else None
 
 
 def _continues(new: Voucher, known: Voucher) -> bool:
@@ -212,19 +219,19 @@ def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[st
 
 
 def _begin(event: OnboardingStarted, session: str, at: int, connection: Connection) -> None:
-    connection.execute(_BEGIN, {"device": event.guid, "began": session, "at": at})
+    _BEGIN.change(connection, {"device": event.guid, "began": session, "at": at})
     append(connection, outbox, event, source=SOURCE)
 
 
 def _finish(result: Result, new: Voucher | None, connection: Connection) -> None:
     new_guid = new.guid.hex() if new else result.guid
     values = {"at": result.ended_at, "successor": new_guid if new else None}
-    if not connection.execute(_COMPLETE, _of(result) | values).rowcount:
+    if not _COMPLETE.change(connection, _of(result) | values):
         raise Superseded(f"device {result.guid} has begun another onboarding meanwhile")
     if new is not None:
         row = _new_device(new, result.serial, "onboarding", result.ended_at)
         state = {"state": DeviceState.ONBOARDED.value, "onboarded_at": result.ended_at, "replaces": result.guid}
-        connection.execute(_INSERT_DEVICE, row | state)
+        _INSERT_DEVICE.change(connection, _BLANK | row | state)
     _write_ledger(result, "onboarded", new_guid, connection)
     event = DeviceOnboarded(
         guid=result.guid,
@@ -237,7 +244,7 @@ def _finish(result: Result, new: Voucher | None, connection: Connection) -> None
 
 
 def _fail(result: Result, failure: Failure, connection: Connection) -> None:
-    if not connection.execute(_BREAK_OFF, _of(result) | {"why": msgspec.json.encode(failure)}).rowcount:
+    if not _BREAK_OFF.change(connection, _of(result) | {"why": msgspec.json.encode(failure)}):
         return
     _write_ledger(result, "failed", None, connection)
     event = OnboardingFailed(
@@ -268,7 +275,7 @@ def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Co
         "devmod": msgspec.json.encode(result.devmod) if result.devmod else None,
         "steps": msgspec.json.encode([step_result(outcome) for outcome in result.outcomes]),
     }
-    connection.execute(_INSERT_ONBOARDING, row)
+    _INSERT_ONBOARDING.change(connection, row)
     sent = [
         {"onboarding": identity, "position": position, "content": outcome.content}
         for position, outcome in enumerate(result.outcomes)

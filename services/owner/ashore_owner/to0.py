@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, case, select, update
 
 from ashore.cose import Signer
 from ashore.devices import DeviceState
@@ -25,6 +25,7 @@ from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, To0Hello
 from ashore.fdo.types import To2Address, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database, StorageUnavailable
+from ashore.sql.prepared import Prepared
 from ashore_owner.tables import devices
 
 LEASE_SECONDS: Final = 60
@@ -35,6 +36,38 @@ _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
 _TIMEOUT: Final = 20.0
 _MAX_ANSWER: Final = 65_535
+
+_IS_DUE: Final = devices.c.to0_due <= bindparam("now")
+_ANY: Final = Prepared(select(devices.c.guid).where(_IS_DUE).limit(1))
+_OLDEST: Final = (
+    select(devices.c.guid, devices.c.voucher, devices.c.to0_attempts)
+    .where(_IS_DUE)
+    .order_by(devices.c.to0_due)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LEASE: Final = (
+    update(devices).where(devices.c.guid.in_(bindparam("claimed", expanding=True))).values(to0_due=bindparam("due"))
+)
+# A device that came ashore meanwhile is registered no more.
+_MINE: Final = (devices.c.guid == bindparam("device"), devices.c.to0_due.is_not(None))
+_PUT_OFF: Final = Prepared(
+    update(devices)
+    .where(*_MINE)
+    .values(to0_due=bindparam("due"), to0_attempts=bindparam("attempts"), to0_error=bindparam("reason"))
+)
+_OWNED: Final = devices.c.state == DeviceState.OWNED.value
+_REGISTERED: Final = Prepared(
+    update(devices)
+    .where(*_MINE)
+    .values(
+        to0_due=bindparam("due"),
+        to0_attempts=0,
+        to0_error=None,
+        registered_until=bindparam("until"),
+        state=case((_OWNED, DeviceState.REGISTERED.value), else_=devices.c.state),
+    )
+)
 
 M = TypeVar("M", bound=Message)
 
@@ -104,22 +137,14 @@ class Registrar:
 
     def _anything_due(self, connection: Connection) -> bool:
         # Most looks find nothing, and a write would cost a sync of the disk.
-        query = select(devices.c.guid).where(devices.c.to0_due <= self._now()).limit(1)
-        return connection.execute(query).first() is not None
+        return _ANY.first(connection, {"now": self._now()}) is not None
 
     def _claim(self, connection: Connection) -> list[Due]:
         now = self._now()
-        query = (
-            select(devices.c.guid, devices.c.voucher, devices.c.to0_attempts)
-            .where(devices.c.to0_due <= now)
-            .order_by(devices.c.to0_due)
-            .limit(self._parallel)
-            .with_for_update(skip_locked=True)
-        )
-        rows = connection.execute(query).all()
+        rows = connection.execute(_OLDEST, {"now": now, "most": self._parallel}).all()
         if rows:
-            lease = update(devices).where(devices.c.guid.in_([row.guid for row in rows]))
-            connection.execute(lease.values(to0_due=now + LEASE_SECONDS * 1000))
+            claimed = [row.guid for row in rows]
+            connection.execute(_LEASE, {"claimed": claimed, "due": now + LEASE_SECONDS * 1000})
         return [Due(row.guid, Voucher.decode(row.voucher), row.to0_attempts) for row in rows]
 
     async def _register(self, item: Due) -> None:
@@ -128,13 +153,15 @@ class Registrar:
         except FdoError as error:
             delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(item.attempts, 10)) * self._spread()
             log.warning("to0 failed", guid=item.guid, reason=error.reason, retry_in=round(delay))
-            await self._keep(item.guid, error=error.reason[:1000], attempts=item.attempts + 1, due=delay)
+            self._keep(_PUT_OFF, item.guid, delay, {"attempts": item.attempts + 1, "reason": error.reason[:1000]})
             return
         if granted:
             log.info("registered", guid=item.guid, seconds=granted)
+            until = self._now() + granted * 1000
+            self._keep(_REGISTERED, item.guid, granted * RENEW_AT * self._spread(), {"until": until})
         else:
             log.info("not registered: the device comes without a rendezvous", guid=item.guid)
-        await self._keep(item.guid, granted=granted, due=granted * RENEW_AT * self._spread() if granted else None)
+            self._keep(_PUT_OFF, item.guid, None, {"attempts": 0, "reason": None})
 
     def _anywhere(self, voucher: Voucher) -> int:
         """The seconds that a rendezvous grants; 0 where the voucher bypasses it."""
@@ -159,24 +186,12 @@ class Registrar:
             message = to0.owner_sign(ack, voucher, self._wait_seconds, self._addresses, signer)
             return rendezvous.say(message, AcceptOwner).wait_seconds
 
-    async def _keep(
-        self, guid: str, *, due: float | None, granted: int = 0, error: str | None = None, attempts: int = 0
-    ) -> None:
-        now = self._now()
-        values: dict[str, object] = {"to0_due": None if due is None else now + int(due * 1000)}
-        values |= {"to0_attempts": attempts, "to0_error": error}
-        if granted:
-            values["registered_until"] = now + granted * 1000
-        # A device that came ashore meanwhile is registered no more.
-        mine = update(devices).where(devices.c.guid == guid, devices.c.to0_due.is_not(None))
-        owned = update(devices).where(devices.c.guid == guid, devices.c.state == DeviceState.OWNED.value)
-
-        def keep(connection: Connection) -> None:
-            connection.execute(mine.values(values))
-            if granted:
-                connection.execute(owned.values(state=DeviceState.REGISTERED.value))
-
-        await self._database.write(keep)
+    def _keep(self, change: Prepared, guid: str, due: float | None, values: dict[str, object]) -> None:
+        """Write how it went, without making the next round wait: that one claims other devices."""
+        at = None if due is None else self._now() + int(due * 1000)
+        row = {"device": guid, "due": at} | values
+        kept = self._database.write_soon(lambda connection: change.change(connection, row))
+        kept.add_done_callback(_report)
 
     async def _rest(self) -> None:
         try:
@@ -190,6 +205,12 @@ class Registrar:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _report(kept: asyncio.Future[int]) -> None:
+    error = None if kept.cancelled() else kept.exception()
+    if error is not None:
+        log.warning("a registration could not be noted, and is made again", reason=str(error))
 
 
 class Rendezvous:

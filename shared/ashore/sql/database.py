@@ -6,11 +6,12 @@ it may run twice: after a serialization failure, or when another unit broke the 
 `ashore.sql.sqlite` and `ashore.sql.postgresql`; only the one in use is imported.
 """
 
+import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
@@ -58,8 +59,16 @@ class Database(ABC):
                 raise LocationInvalid(f"a {other} database is not supported: use sqlite:///FILE or postgresql://")
 
     @abstractmethod
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        """Run a unit of work; returns once it is on the disk. Raises what the unit raises, and StorageUnavailable."""
+    async def write(self, unit: Callable[[Connection], T], *, after: asyncio.Future[Any] | None = None) -> T:
+        """Run a unit of work; returns once it is on the disk. Raises what the unit raises, and StorageUnavailable.
+
+        `after` is an earlier write: this one runs later than that, and raises what that raised, in which case it may
+        have run or not.
+        """
+
+    @abstractmethod
+    def write_soon(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Run a unit of work that nobody waits for: it may wait a little, 50 ms at most, to share another's COMMIT."""
 
     @abstractmethod
     async def read(self, query: Callable[[Connection], T]) -> T:

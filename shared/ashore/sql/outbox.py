@@ -18,7 +18,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Insert,
     Integer,
     LargeBinary,
     MetaData,
@@ -34,9 +33,10 @@ from ashore.bus import Bus, BusError, BusUnavailable
 from ashore.events import Event, encode, envelope
 from ashore.sql.database import Database
 from ashore.sql.errors import StorageUnavailable
+from ashore.sql.prepared import Prepared, insertion
 
 WINDOW = 64  # Publications on their way at once, and rows deleted together.
-PACE_SECONDS = 0.02  # Between sweeps under load, which so take many events each; after a quiet time one leaves at once.
+PACE_SECONDS = 0.05  # Between sweeps under load, which so take many events each; after a quiet time one leaves at once.
 POLL_SECONDS = 5.0
 BACKOFF_SECONDS = (0.1, 10.0)
 
@@ -83,16 +83,15 @@ def append(connection: Connection, table: Table, event: Event, *, source: str, t
     now = datetime.now(UTC)
     name = uuid4().hex
     wrapped = envelope(event, source=source, id=name, time=now, traceparent=traceparent)
-    connection.execute(
-        _insert(table),
-        {"id": name, "subject": event.subject, "body": encode(wrapped), "created_at": int(now.timestamp() * 1000)},
+    _insertion(table).change(
+        connection,
+        {"id": name, "subject": wrapped.subject, "body": encode(wrapped), "created_at": int(now.timestamp() * 1000)},
     )
 
 
 @lru_cache
-def _insert(table: Table) -> Insert:
-    # Inline: the row's number is not asked for, which PostgreSQL would answer with a RETURNING.
-    return table.insert().inline()
+def _insertion(table: Table) -> Prepared:
+    return insertion(table, "id", "subject", "body", "created_at")
 
 
 class Relay:
@@ -116,9 +115,9 @@ class Relay:
         self._failures = 0
         self._held: set[int] = set()
         seq, *others = table.c.seq, table.c.id, table.c.subject, table.c.body
-        between = (seq > bindparam("after"), seq <= bindparam("newest"))
         self._newest = select(func.max(seq))
-        self._select = select(seq, *others).where(*between).order_by(seq).limit(WINDOW)
+        self._oldest = select(seq, *others).order_by(seq).limit(WINDOW)
+        self._between = self._oldest.where(seq > bindparam("after"), seq <= bindparam("newest"))
         self._delete = table.delete().where(seq.in_(bindparam("done", expanding=True)))
 
     def wake(self) -> None:
@@ -162,11 +161,11 @@ class Relay:
             return True
 
     def _first(self, connection: Connection) -> tuple[int, list[Waiting]]:
-        newest = connection.execute(self._newest).scalar()
-        return (0, []) if newest is None else (newest, self._next(0, newest, connection))
+        rows = [Waiting(*row) for row in connection.execute(self._oldest)]
+        return (0 if len(rows) < WINDOW else connection.execute(self._newest).scalar_one()), rows
 
     def _next(self, after: int, newest: int, connection: Connection) -> list[Waiting]:
-        return [Waiting(*row) for row in connection.execute(self._select, {"after": after, "newest": newest})]
+        return [Waiting(*row) for row in connection.execute(self._between, {"after": after, "newest": newest})]
 
     async def _publish(self, rows: Sequence[Waiting], refused: dict[str, Refusal]) -> None:
         """Publish rows, those of different devices at once; delete what the bus took, whatever became of the others."""
@@ -176,7 +175,10 @@ class Relay:
         taken: list[int] = []
         ends = await asyncio.gather(*(self._publish_in_order(chain, taken) for chain in chains.values()))
         if taken:
-            await self._database.write(partial(self._remove, taken))
+            # A full window has others behind it, which should not wait.
+            write = self._database.write if len(rows) == WINDOW else self._database.write_soon
+            # Shielded, so that a service which stops now does not tell them again when it is back.
+            await asyncio.shield(write(partial(self._remove, taken)))
         refusals = [end for end in ends if end is not None]
         for refusal in refusals:
             if isinstance(refusal.error, BusUnavailable):

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -57,6 +57,7 @@ class PostgresqlDatabase(Database):
     def __init__(self, url: URL) -> None:
         super().__init__()
         self._closed = False
+        self._writing: set[asyncio.Task[Any]] = set()
         self._where = f"PostgreSQL at {url.host or 'its local socket'}, database {url.database}"
         self._engine = create_engine(
             _completed(url),
@@ -83,11 +84,21 @@ class PostgresqlDatabase(Database):
             raise
         return database
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
+    async def write(self, unit: Callable[[Connection], T], *, after: asyncio.Future[Any] | None = None) -> T:
         """Run a unit of work in a transaction of its own."""
+        if after is not None:
+            await after
         result = await self._in(self._writers, lambda: self._write(unit))
         self._notify()
         return result
+
+    def write_soon(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Run a unit of work at once: the server itself lets transactions share a sync of its log."""
+        self._verify_open()
+        writing = asyncio.create_task(self.write(unit))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        return writing
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a read-only query."""
@@ -100,6 +111,7 @@ class PostgresqlDatabase(Database):
 
     async def close(self) -> None:
         """Finish what is running and close the connections."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
         self._closed = True
         for threads in (self._writers, self._readers, self._lockers):
             await asyncio.to_thread(threads.shutdown)
@@ -175,9 +187,12 @@ class PostgresqlDatabase(Database):
             time.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
         return attempt()
 
-    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    def _verify_open(self) -> None:
         if self._closed:
             raise StorageUnavailable(f"{self._where} is closed: the service is stopping")
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        self._verify_open()
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
         except (DBAPIError, PoolTimeout) as error:

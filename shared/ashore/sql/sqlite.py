@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, text
 
@@ -85,9 +85,19 @@ class SqliteDatabase(Database):
             await asyncio.to_thread(schema.upgrade_sqlite, engine(path, foreign_keys=False), migrations)
             return cls(path)
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
+    async def write(self, unit: Callable[[Connection], T], *, after: asyncio.Future[Any] | None = None) -> T:
         """Run a unit of work, sharing its COMMIT with the units that wait beside it."""
-        return await self.writer.submit(unit)
+        # The queue keeps the order, so `after` need not be over before this one is in it: both may share a COMMIT.
+        written = self.writer.submit(unit)
+        try:
+            return await written
+        finally:
+            if after is not None:
+                await after
+
+    def write_soon(self, unit: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Run a unit of work together with the next one that somebody waits for."""
+        return self.writer.submit(unit, soon=True)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a read-only query beside the writer."""

@@ -121,7 +121,8 @@ def open_file(url: URL) -> Path:
 def engine(path: Path, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
     """Make an engine which opens this one file."""
     creator = partial(_open, path, read_only=read_only, foreign_keys=foreign_keys)
-    return create_engine("sqlite://", creator=creator, poolclass=NullPool, hide_parameters=True)
+    # Named parameters are what `ashore.sql.prepared` hands to the driver.
+    return create_engine("sqlite://", creator=creator, paramstyle="named", poolclass=NullPool, hide_parameters=True)
 
 
 def _open(path: Path, *, read_only: bool, foreign_keys: bool) -> sqlite3.Connection:
