@@ -1,5 +1,6 @@
 """The owner when its disk is full: the device is told, nothing acknowledged is lost, and it works again afterwards."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -47,3 +48,28 @@ async def test_a_full_disk_fails_the_onboarding_and_not_the_device(world: World)
     assert (await events_of(world)).count("device-onboarded") == 1
     ledger = await world.queries.ledger(voucher.guid.hex())
     assert await world.queries.file(ledger[0].id, 0) == b"x" * 100_000
+
+
+async def test_a_beginning_that_was_not_written_is_told_at_the_end_and_not_taken_for_another_onboarding(
+    world: World, tmp_path: Path
+) -> None:
+    device, voucher = await world.adopt()
+    await world.database.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20").all() and None)
+    other = sqlite3.connect(tmp_path / "owner.db", isolation_level=None)
+    exchange = world.replica()
+
+    class Lucky(Client):
+        async def _service_info(self) -> None:
+            await super()._service_info()
+            await exchange.drain()
+            other.execute("ROLLBACK")
+
+    client = Lucky(device, exchange)
+    client.host.files["log.txt"] = b"x"
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Refused, match="cannot store") as refused:
+        await client.onboard()
+    other.close()
+    assert (refused.value.code, refused.value.previous) == (500, 70)
+    assert (await world.queries.device(voucher.guid.hex())).state == "owned"
+    assert await events_of(world) == ["voucher-received"]
