@@ -17,6 +17,7 @@ from ashore.events import Event
 from ashore.sql import Database
 from ashore.sql.outbox import append, outbox
 from ashore.sql.paging import Page, page
+from ashore.sql.prefix import TEXT, begins
 from ashore.sql.prepared import Prepared, insertion
 from ashore_manufacturer.model import VoucherState
 
@@ -24,15 +25,13 @@ MIGRATIONS: Final = "ashore_manufacturer:migrations"
 Document = Literal["rvinfo", "sale-rules"]
 
 _METADATA: Final = sa.MetaData()
-# In byte order, so that a prefix is a range of the index whatever language the server speaks.
-_TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 VOUCHERS: Final = sa.Table(
     "vouchers",
     _METADATA,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("guid", sa.String(32), nullable=False, unique=True),
-    sa.Column("serial", _TEXT, nullable=False),
-    sa.Column("device_info", _TEXT, nullable=False),
+    sa.Column("serial", TEXT, nullable=False),
+    sa.Column("device_info", TEXT, nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("key_type", sa.String(16), nullable=False),
     sa.Column("owner_key", sa.String(64), nullable=False),
@@ -136,7 +135,7 @@ class Store:
         """Vouchers whose serial or GUID begins with a text, by serial."""
         if after is None and (guids := await self._by_guid(state, text)):
             return Page(guids, None)
-        query = _beginning(_in_state(_LIST, state), _V.serial, text)
+        query = _in_state(_LIST, state).where(begins(_V.serial, text))
         return await self.database.read(
             lambda connection: page(connection, query, by=[_V.serial, _V.id], after=after, limit=limit)
         )
@@ -156,7 +155,7 @@ class Store:
         digits = text.lower().replace("-", "")
         if len(digits) < _GUID_DIGITS or not _HEX.issuperset(digits):
             return ()
-        query = _beginning(_in_state(_LIST, state), _V.guid, digits).order_by(_V.guid).limit(100)
+        query = _in_state(_LIST, state).where(begins(_V.guid, digits)).order_by(_V.guid).limit(100)
         return await self.database.read(lambda connection: connection.execute(query).all())
 
 
@@ -182,13 +181,3 @@ def _put_document(name: str, body: bytes, now: int, connection: Connection) -> N
 
 def _in_state(query: Select[Any], state: VoucherState | None) -> Select[Any]:
     return query if state is None else query.where(_V.state == state)
-
-
-def _beginning(query: Select[Any], column: sa.Column[Any], text: str) -> Select[Any]:
-    """Restrict a query to values that begin with a text: a range of the index, which LIKE is not everywhere."""
-    query, stem = query.where(column >= text), text.rstrip("\U0010ffff")
-    if not stem:
-        return query
-    after = chr(ord(stem[-1]) + 1)
-    # There are no characters from U+D800 to U+DFFF: they cannot be written in UTF-8.
-    return query.where(column < stem[:-1] + (after if not "\ud800" <= after <= "\udfff" else "\ue000"))
