@@ -49,8 +49,13 @@ async def seen(stack: Running, name: str, guid: str) -> list[object]:
     return found
 
 
-def exists(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()
+def lives(process: int) -> bool:
+    """Whether it still runs. One that has ended stays in the list until its adoptive parent takes note, when it likes."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 async def registered(stack: Running, guid: str) -> bool:
@@ -170,10 +175,10 @@ async def test_what_a_killed_stack_left_behind_is_stopped_by_the_next(tmp_path: 
     up.kill()
     await up.wait()
     try:
-        assert all(map(exists, orphans))
+        assert all(map(lives, orphans))
 
         done = await ashore("demo", "--once", "--port-offset", offset, data=data)
-        alive = [orphan for orphan in orphans if exists(orphan)]
+        alive = [orphan for orphan in orphans if lives(orphan)]
     finally:
         for orphan in orphans:
             with suppress(ProcessLookupError):
