@@ -40,7 +40,7 @@ _EC_ALGORITHMS: Final = {"secp256r1": ES256, "secp384r1": ES384}
 _RSA_ALGORITHMS: Final = {2048: (RS256, PS256), 3072: (RS384, PS384)}
 _PROTECTED: Final = {algorithm: cbor.dumps({ALGORITHM: algorithm}) for algorithm in _HASHES}
 _ALGORITHM_OF: Final = {protected: algorithm for algorithm, protected in _PROTECTED.items()}
-_SIGNATURE1: Final = cbor.dumps("Signature1")
+_CONTEXT: Final = b"\x84" + cbor.dumps("Signature1")
 _SHORTEST_MISSING: Final = 4
 """How many leading zero bytes a sloppy signer may have dropped; two happen once in 65,536 signatures."""
 
@@ -218,7 +218,7 @@ def _minimal(number: int) -> bytes:
 
 def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
     """Sig_structure of RFC 9052, section 4.4, with empty external data."""
-    return b"\x84" + _SIGNATURE1 + cbor.dumps(protected) + b"\x40" + cbor.dumps(payload)
+    return _CONTEXT + cbor.dumps(protected) + b"\x40" + cbor.dumps(payload)
 
 
 def _rsa_padding(algorithm: int) -> padding.AsymmetricPadding:

@@ -97,8 +97,7 @@ def run(name: str, settings_type: type[S], build: Build[S]) -> int:
     except SettingsError as error:
         sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
         return EXIT_SETTINGS
-    telemetry.configure(settings.log_level, settings.log_format)
-    structlog.contextvars.bind_contextvars(service=name)
+    telemetry.configure(settings.log_level, settings.log_format, service=name)
     for warning in settings_type.warnings(os.environ):
         log.warning(warning)
     _allow_many_connections()

@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, Literal, TextIO, cast
 
 import msgspec
@@ -35,16 +36,18 @@ _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16
 _QUIET: Final = ("asyncio", "nats", "uvicorn", "uvicorn.error", "alembic", "sqlalchemy")
 
 
-def configure(level: str = "info", style: Literal["auto", "json", "console"] = "auto") -> None:
-    """Send structlog's and the standard library's lines to standard output in one form."""
+def configure(level: str = "info", style: Literal["auto", "json", "console"] = "auto", *, service: str = "") -> None:
+    """Send structlog's and the standard library's lines to standard output in one form, each with the service's name.
+
+    There is a line for each message of a device, so a line passes few hands on its way.
+    """
     out = _Steadfast(sys.stdout)
     console = style == "console" or (style == "auto" and out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
     renderer = _console(out) if console else structlog.processors.JSONRenderer(serializer=_json_text)
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamper({"service": service} if service else {}),
     ]
     if not console:
         # ConsoleRenderer draws tracebacks itself; JSON needs them as text.
@@ -52,22 +55,32 @@ def configure(level: str = "info", style: Literal["auto", "json", "console"] = "
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
+        logger_factory=lambda *_names: out,
         cache_logger_on_first_use=True,
     )
     _route_standard_library(cast(TextIO, out), shared, renderer, threshold)
 
 
 class _Steadfast:
-    """A stream that swallows its own trouble: a full disk below the log must not fail the work that is logged."""
+    """A stream that swallows its own trouble: a full disk below the log must not fail the work that is logged.
+
+    It is structlog's logger as well: of a line that comes to it only the writing is left.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    def msg(self, line: str) -> None:
+        self.write(f"{line}\n")
+        self.flush()
+
+    debug = info = warning = error = critical = msg
+
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             return self._stream.write(text)
-        return len(text)
+        except (OSError, ValueError):
+            return len(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -77,6 +90,15 @@ class _Steadfast:
         return self._stream.isatty()
 
 
+def _stamper(constant: Mapping[str, str]) -> structlog.typing.Processor:
+    def stamp(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.update(constant)
+        line["timestamp"] = datetime.now(UTC).isoformat()
+        return line
+
+    return stamp
+
+
 def _console(out: _Steadfast) -> structlog.typing.Processor:
     # Without the formatter named here structlog would draw tracebacks with rich wherever rich is installed.
     return structlog.dev.ConsoleRenderer(
@@ -84,8 +106,11 @@ def _console(out: _Steadfast) -> structlog.typing.Processor:
     )
 
 
+_encoder: Final = msgspec.json.Encoder(enc_hook=repr)
+
+
 def _json_text(value: object, **_options: object) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+    return _encoder.encode(value).decode()
 
 
 def _route_standard_library(

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from ashore.bus.memory import MemoryBus
 from ashore.fdo.messages import ErrorMessage
 from ashore.sql import Database
+from ashore.sql.sqlite import SqliteDatabase
 from ashore_owner.profiles import FetchFileStep, Profile, Rule
 from tests.contract.owner_world import NOW, Client, Refused, World, events_of
 
@@ -54,7 +56,7 @@ async def test_a_beginning_that_was_not_written_is_told_at_the_end_and_not_taken
     world: World, tmp_path: Path
 ) -> None:
     device, voucher = await world.adopt()
-    await world.database.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20").all() and None)
+    cast(SqliteDatabase, world.database).writer.patience = 0.02
     other = sqlite3.connect(tmp_path / "owner.db", isolation_level=None)
     exchange = world.replica()
 

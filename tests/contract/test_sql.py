@@ -48,6 +48,12 @@ async def test_what_is_written_can_be_read(database: Database) -> None:
     assert await database.read(guids) == [guid(1)]
 
 
+async def test_what_is_written_can_be_looked_up(database: Database) -> None:
+    for number in range(3):
+        await database.write(voucher(number))
+        assert guid(number) in await database.look_up(guids)
+
+
 async def test_a_unit_gives_its_result_to_its_caller(database: Database) -> None:
     assert await database.write(lambda connection: connection.execute(sa.select(sa.literal(7))).scalar()) == 7
 

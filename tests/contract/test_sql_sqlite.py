@@ -26,20 +26,16 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 
 @asynccontextmanager
 async def writer_held(database: SqliteDatabase) -> AsyncIterator[None]:
-    """Keep the writer busy, so that the units handed in meanwhile become one batch."""
-    loop, holding, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-
-    def hold(_: sa.Connection) -> None:
-        loop.call_soon_threadsafe(holding.set)
-        release.wait(10)
-
-    held = asyncio.create_task(database.write(hold))
-    async with asyncio.timeout(10):
-        await holding.wait()
+    """Keep the writer waiting, so that the units handed in meanwhile become one batch."""
+    other = sqlite3.connect(database._path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    held = asyncio.create_task(database.write(lambda _: None))
+    await asyncio.sleep(0.02)
     try:
         yield
     finally:
-        release.set()
+        other.execute("ROLLBACK")
+        other.close()
     await held
 
 
@@ -154,7 +150,7 @@ async def test_one_unit_too_large_for_the_disk_does_not_take_the_small_ones_with
 
 
 async def test_a_lock_held_by_another_program_is_told(database: SqliteDatabase, tmp_path: Path) -> None:
-    await database.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20"))
+    database.writer.patience = 0.02
     other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable, match="locked by another program"):
@@ -175,6 +171,27 @@ async def test_a_long_query_holds_nobody_up(database: SqliteDatabase) -> None:
     assert await database.read(guids) == []
     release.set()
     assert await long
+
+
+async def test_while_another_program_writes_the_loop_goes_on_and_the_unit_follows(database: SqliteDatabase) -> None:
+    async with writer_held(database):
+        writing = asyncio.create_task(database.write(voucher(1)))
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            assert await database.read(guids) == await database.look_up(guids) == []
+    await writing
+    assert await database.look_up(guids) == [guid(1)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0], ids=["a fast disk", "a slow disk"])
+async def test_it_is_the_same_wherever_the_commit_is_made(database: SqliteDatabase, seconds: float) -> None:
+    database.writer._commit_seconds = seconds
+    await database.write(voucher(1))
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(voucher(1))
+    await database.write(voucher(2))
+    assert await database.read(guids) == [guid(1), guid(2)]
+    assert database.writer._commit_seconds != seconds
 
 
 async def test_a_file_removed_under_the_service_is_noticed(database: SqliteDatabase, tmp_path: Path) -> None:

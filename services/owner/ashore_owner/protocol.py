@@ -192,7 +192,7 @@ class OwnerExchange(Exchange):
         turn.keys = session.keys
         identity = uuid.uuid4().hex
         began = self._chronicle.begin(turn.guid, identity, candidate)
-        onboarding = Onboarding(identity, reply.number, session, candidate, started_at, choice, began)
+        onboarding = Onboarding(identity, turn.guid, reply.number, session, candidate, started_at, choice, began)
         self._sessions.begin(turn.token, onboarding)
         return reply, turn.token
 

@@ -40,6 +40,8 @@ class Onboarding:
     """A session from 64 on."""
 
     id: str
+    guid: str
+    """The device, hex."""
     state: int
     """The number of the last message that was sent."""
     session: to2.Session
@@ -51,11 +53,6 @@ class Onboarding:
     conversation: OwnerConversation = field(default_factory=lambda: OwnerConversation(None, None))
     is_busy: bool = False
     """Whether a message of the session is being answered now."""
-
-    @property
-    def guid(self) -> str:
-        """The device, hex."""
-        return self.session.voucher.guid.hex()
 
     @property
     def facts(self) -> Facts:

@@ -142,7 +142,7 @@ class Store:
 
     async def candidate(self, guid: str) -> Candidate | None:
         """The device that says this GUID, unless it is unknown or sold."""
-        row = await self.database.read(lambda connection: _CANDIDATE.first(connection, {"device": guid}))
+        row = await self.database.look_up(lambda connection: _CANDIDATE.first(connection, {"device": guid}))
         return Candidate(Voucher.decode(row[0]), *row[1:]) if row else None
 
     def begin(self, event: OnboardingStarted, session: str, at: int) -> asyncio.Future[None]:

@@ -122,7 +122,7 @@ class Registrar:
     async def _round(self) -> int:
         """Make the registrations that are due; how many there were."""
         try:
-            if not await self._database.read(self._anything_due):
+            if not await self._database.look_up(self._anything_due):
                 return 0
             due = await self._database.write(self._claim)
             await asyncio.gather(*(self._register(item) for item in due))

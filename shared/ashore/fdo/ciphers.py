@@ -81,7 +81,15 @@ _PROTECTED: Final = {suite: cbor.dumps({cose.ALGORITHM: facts.inner}) for suite,
 _MAC_PROTECTED: Final = {
     kind: cbor.dumps({cose.ALGORITHM: int(kind)}) for kind in (HashType.HMAC_SHA256, HashType.HMAC_SHA384)
 }
-_ENCRYPT0: Final = cbor.dumps("Encrypt0")
+_AAD: Final = {
+    suite: b"\x83" + cbor.dumps("Encrypt0") + cbor.dumps(protected) + b"\x40" for suite, protected in _PROTECTED.items()
+}
+"""Enc_structure of RFC 9052, section 5.3, with empty external data."""
+_HEAD: Final = {
+    suite: b"\xd0\x83" + cbor.dumps(protected) + b"\xa1\x05" + bytes([0x40 + suite.facts.iv])
+    for suite, protected in _PROTECTED.items()
+}
+"""A COSE_Encrypt0 up to its initialisation vector: tag 16, an array of three, a map of one."""
 _MAC0: Final = cbor.dumps("MAC0")
 
 
@@ -96,12 +104,16 @@ def svk_size(suite: CipherSuite, length: SvkLength) -> int:
 class SessionKeys:
     """The keys of one TO2 session, ready for use. Never logged: `repr` shows the suite alone."""
 
-    __slots__ = ("_aead", "sek", "suite", "svk")
+    __slots__ = ("_aad", "_aead", "_head", "iv_size", "sek", "suite", "svk")
 
     def __init__(self, suite: CipherSuite, sek: bytes, svk: bytes = b"") -> None:
         self.suite = suite
         self.sek = sek
         self.svk = svk
+        self.iv_size = suite.facts.iv
+        """Bytes of the fresh initialisation vector that `encrypt` needs."""
+        self._aad = _AAD[suite]
+        self._head = _HEAD[suite]
         match suite.facts.mode:
             case "gcm":
                 self._aead: AESGCM | AESCCM = AESGCM(sek)
@@ -111,18 +123,11 @@ class SessionKeys:
     def __repr__(self) -> str:
         return f"SessionKeys({self.suite.name})"
 
-    @property
-    def iv_size(self) -> int:
-        """Bytes of the fresh initialisation vector that `encrypt` needs."""
-        return self.suite.facts.iv
-
     def encrypt(self, plaintext: bytes, iv: bytes) -> bytes:
         """One encrypted message body; `iv` must never be used twice in a session."""
         facts = self.suite.facts
         if facts.mac is None:
-            protected = _PROTECTED[self.suite]
-            ciphertext = self._aead.encrypt(iv, plaintext, _encrypt0_aad(protected))
-            return cbor.dumps(cbor.Tag(cbor.COSE_ENCRYPT0, [protected, {IV: iv}, ciphertext]))
+            return self._head + iv + cbor.dumps(self._aead.encrypt(iv, plaintext, self._aad))
         inner = cbor.dumps([b"", {cose.ALGORITHM: facts.inner, IV: iv}, self._plain_encrypt(plaintext, iv)])
         protected = _MAC_PROTECTED[facts.mac]
         tag = mac(facts.mac, self.svk, _mac0_structure(protected, inner)).value
@@ -148,7 +153,7 @@ class SessionKeys:
                 protected == _PROTECTED[self.suite] and len(iv) == self.iv_size
             ):
                 try:
-                    return self._aead.decrypt(iv, ciphertext, _encrypt0_aad(protected))
+                    return self._aead.decrypt(iv, ciphertext, self._aad)
                 except InvalidTag as error:
                     raise SignatureError("the encrypted message does not authenticate") from error
         raise SignatureError(f"the message is not encrypted with {self.suite.name}")
@@ -184,11 +189,6 @@ class SessionKeys:
             # The MAC was right, so this is a faulty peer and no padding oracle.
             raise SignatureError("the padding of the encrypted message is wrong") from error
         return plaintext
-
-
-def _encrypt0_aad(protected: bytes) -> bytes:
-    """Enc_structure of RFC 9052, section 5.3, with empty external data."""
-    return b"\x83" + _ENCRYPT0 + cbor.dumps(protected) + b"\x40"
 
 
 def _mac0_structure(protected: bytes, payload: bytes) -> bytes:

@@ -41,6 +41,7 @@ CUPH_NONCE: Final = 256
 CUPH_OWNER_KEY: Final = 257
 MAX_MESSAGE_SIZE: Final = 65_535
 """The longest message that we take, bytes."""
+_KEX_SUITES: Final = tuple(KexSuite)
 
 
 class Hello(NamedTuple):
@@ -203,15 +204,23 @@ def pack_hello(hello: Hello) -> bytes:
             key = exponent.to_bytes((exponent.bit_length() + 7) // 8, "big")
         case private:
             key = private.private_numbers().private_value.to_bytes((private.key_size + 7) // 8, "big")
-    kex_index = list(KexSuite).index(hello.kex_suite)
-    return cbor.dumps([hello.guid, kex_index, int(hello.cipher_suite), hello.nonce_prove_dv, key, hello.secret.random])
+    return cbor.dumps(
+        [
+            hello.guid,
+            _KEX_SUITES.index(hello.kex_suite),
+            int(hello.cipher_suite),
+            hello.nonce_prove_dv,
+            key,
+            hello.secret.random,
+        ]
+    )
 
 
 def unpack_hello(data: bytes) -> Hello:
     """Undo `pack_hello`. The data was sealed by this owner, so its shape is trusted."""
     match cbor.loads(data):
         case [bytes(guid), int(kex_index), int(cipher), bytes(nonce), bytes(key), bytes(random)]:
-            suite = list(KexSuite)[kex_index]
+            suite = _KEX_SUITES[kex_index]
             return Hello(guid, suite, CipherSuite(cipher), nonce, OwnerSecret(_unpack_key(suite, key), random))
     raise NotFoundError("the session token holds no session")
 

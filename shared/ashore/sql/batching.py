@@ -1,4 +1,4 @@
-"""Which units of work share a COMMIT; decided in the event loop, so that the writer's thread is woken once per batch.
+"""Which units of work share a COMMIT; so that one fsync serves many.
 
 Units leave in the order in which they came, one batch at a time. A batch leaves when somebody waits for one of its
 units; those that nobody waits for go along with the next that is waited for, or after 50 ms. Where independent callers
@@ -16,7 +16,7 @@ from ashore.sql.lane import Job, Outcome
 
 T = TypeVar("T")
 
-MAX_BATCH = 256  # Bounds how long the first unit of a batch waits for the last one: about 15 ms.
+MAX_BATCH = 64  # Bounds how long the event loop stands still for one batch: about 4 ms.
 SOON_SECONDS = 0.05
 COMPANY = 8  # So many units that nobody waits for share a COMMIT well enough.
 LINGER_SECONDS = 0.005  # At 200 units a second, twice as many share a COMMIT, which costs 0.2 ms of CPU and more.

@@ -1,7 +1,7 @@
 """The port: one database, written by units of work and read by queries.
 
-A unit of work is a plain function of a SQLAlchemy connection: it runs in a thread, as one transaction, and leaves no
-trace if it raises. It neither commits nor rolls back, returns plain data, and has no effect but on the connection, for
+A unit of work is a plain and short function of a SQLAlchemy connection: it runs as one transaction, and leaves no
+trace if it raises. Where it runs is the adapter's business. It neither commits nor rolls back, returns plain data, and has no effect but on the connection, for
 it may run twice: after a serialization failure, or when another unit broke the batch that it was in. The adapters are
 `ashore.sql.sqlite` and `ashore.sql.postgresql`; only the one in use is imported.
 """
@@ -73,6 +73,13 @@ class Database(ABC):
     @abstractmethod
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a read-only query on one consistent snapshot; raises StorageUnavailable."""
+
+    @abstractmethod
+    async def look_up(self, query: Callable[[Connection], T]) -> T:
+        """Run one SELECT that finds one row by an index; raises StorageUnavailable.
+
+        It may run in the event loop, so whatever is longer is for `read`.
+        """
 
     @abstractmethod
     async def check(self) -> None:

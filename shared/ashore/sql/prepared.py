@@ -9,10 +9,13 @@ are the driver's own; they become SQLAlchemy's on their way to its caller.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, Table, Update, bindparam
 from sqlalchemy.engine import Dialect
+
+DRIVER: Final = "ashore_driver"
+"""The execution option under which SQLite's adapter hands its driver's connection on."""
 
 Values = Mapping[str, object]
 Core = Select[Any] | Insert | Update | Delete
@@ -42,11 +45,11 @@ class Prepared:
         return self._run(connection, values).fetchone()
 
     def _run(self, connection: Connection, values: Values) -> "sqlite3.Cursor | CursorResult[Any]":
-        if connection.dialect.name != "sqlite":
+        driver: sqlite3.Connection | None = connection.get_execution_options().get(DRIVER)
+        if driver is None:
             return connection.execute(self._statement, values)
         if not self._text:
             self._compile(connection.dialect)
-        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         return driver.execute(self._text, {**self._constants, **values})
 
     def _compile(self, dialect: Dialect) -> None:

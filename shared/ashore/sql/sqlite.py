@@ -1,4 +1,4 @@
-"""SQLite: one writer thread with group commit (`ashore.sql.sqlite_writer`), and a few reader threads.
+"""SQLite: a writer with group commit (`ashore.sql.sqlite_writer`), look-ups, and two threads for longer queries.
 
 WAL lets the readers go on beside the writer; synchronous=FULL makes what was acknowledged survive a power cut. How
 files are opened, and what the driver's errors mean, is in `ashore.sql.sqlite_files`.
@@ -75,6 +75,7 @@ class SqliteDatabase(Database):
         self.writer = Writer(path, asyncio.get_running_loop(), self._notify)
         self._path = path
         self._readers = Readers(path)
+        self._look_ups = Line(engine(path, read_only=True, patience=0))
 
     @classmethod
     async def start(cls, url: URL, migrations: str | os.PathLike[str]) -> "SqliteDatabase":
@@ -103,6 +104,11 @@ class SqliteDatabase(Database):
         """Run a read-only query beside the writer."""
         return await self._readers.submit(query)
 
+    async def look_up(self, query: Callable[[Connection], T]) -> T:
+        """Run a query of a few microseconds where we are: to a thread and back it would cost twenty times as much."""
+        with explained(self._path):
+            return call(query, self._look_ups.connection)
+
     async def check(self) -> None:
         """Read; and after a failed COMMIT also write, to learn whether the trouble has passed."""
         self.writer.verify()
@@ -114,6 +120,7 @@ class SqliteDatabase(Database):
         """Commit what is queued and close the file."""
         await self.writer.close()
         await self._readers.close()
+        self._look_ups.close()
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[bool]:

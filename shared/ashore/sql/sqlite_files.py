@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ashore.sql.errors import LocationInvalid, StorageUnavailable
+from ashore.sql.prepared import DRIVER
 
 BUSY_SECONDS = 5.0
 WAL_LIMIT = 64 * 1024 * 1024  # What the log file shrinks to after a burst; it would keep its largest size for ever.
@@ -55,8 +56,9 @@ class Line:
     """A connection held for good, inside the transaction that SQLAlchemy is to believe in."""
 
     def __init__(self, engine: Engine) -> None:
-        self.connection = engine.connect()
-        self.driver = cast("UnitConnection", self.connection.connection.dbapi_connection)
+        connection = engine.connect()
+        self.driver = cast("UnitConnection", connection.connection.dbapi_connection)
+        self.connection = connection.execution_options(**{DRIVER: self.driver})
         self._belief = self.connection.begin()
 
     @property
@@ -118,18 +120,21 @@ def open_file(url: URL) -> Path:
     return path
 
 
-def engine(path: Path, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
-    """Make an engine which opens this one file."""
-    creator = partial(_open, path, read_only=read_only, foreign_keys=foreign_keys)
+def engine(path: Path, *, read_only: bool = False, foreign_keys: bool = True, patience: float = BUSY_SECONDS) -> Engine:
+    """Make an engine which opens this one file; `patience` is how long a statement waits for another program, s.
+
+    What runs in the event loop must not wait so, but come again.
+    """
+    creator = partial(_open, path, read_only=read_only, foreign_keys=foreign_keys, patience=patience)
     # Named parameters are what `ashore.sql.prepared` hands to the driver.
     return create_engine("sqlite://", creator=creator, paramstyle="named", poolclass=NullPool, hide_parameters=True)
 
 
-def _open(path: Path, *, read_only: bool, foreign_keys: bool) -> sqlite3.Connection:
+def _open(path: Path, *, read_only: bool, foreign_keys: bool, patience: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={'ro' if read_only else 'rw'}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=patience,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,

@@ -9,6 +9,7 @@ how long a reply may be held back is only suggested (`OwnerTurn.pause`).
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -66,6 +67,7 @@ def message_size(announced: int | None) -> int:
     return min(announced, LARGEST_SIZE)
 
 
+@lru_cache(maxsize=1024)
 def split_key(key: str) -> tuple[str, str]:
     """Give module and message of a key; raise ServiceInfoError unless both have a lawful length."""
     module, colon, message = key.partition(":")

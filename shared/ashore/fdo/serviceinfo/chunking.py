@@ -9,6 +9,7 @@ messages (Go again).
 
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from ashore import cbor
@@ -24,12 +25,14 @@ VALUE_LIMIT: Final = 8000
 MESSAGE_ITEMS: Final = 500
 """The Go client blocks for ever when 1000 items are queued before it may answer."""
 _SMALLEST_FRAGMENT: Final = 16
-_HEADS: Final = ((1, 23), (2, 255), (3, 65_535))
+_LONGEST_STRING: Final = 65_535
 
 
 def string_room(size: int) -> int:
     """Length of the longest CBOR string that fits into `size` bytes with its head; 0 when there is none."""
-    return max(0, *(min(size - head, longest) for head, longest in _HEADS))
+    if size <= 24:  # noqa: PLR2004 (RFC 8949, section 3: a head of one byte up to 23, of two up to 255, of three above)
+        return max(0, size - 1)
+    return size - 2 if size <= 257 else min(size - 3, _LONGEST_STRING)  # noqa: PLR2004 (the same)
 
 
 def string_size(length: int) -> int:
@@ -39,7 +42,13 @@ def string_size(length: int) -> int:
 
 def item_size(key: str, length: int) -> int:
     """Bytes that a key-value takes on the wire, from the length of its value."""
-    return 1 + string_size(len(key.encode())) + string_size(length)
+    return _pair_size(key) + string_size(length)
+
+
+@lru_cache(maxsize=256)
+def _pair_size(key: str) -> int:
+    """Bytes of a key-value without its value; there are only so many keys."""
+    return 1 + string_size(len(key.encode()))
 
 
 class Queue:
@@ -73,8 +82,7 @@ class Queue:
         """Bytes of the longest value that the next message still takes under this key."""
         if len(self._waiting) >= MESSAGE_ITEMS:
             return 0
-        left = self._budget - self._size - 1 - string_size(len(key.encode()))
-        return min(string_room(left), self._value_limit)
+        return min(string_room(self._budget - self._size - _pair_size(key)), self._value_limit)
 
     def pack(self) -> tuple[tuple[KeyValue, ...], bool]:
         """Take what fits into one message; the second result says that its last value is only a fragment."""
@@ -94,7 +102,7 @@ class Queue:
         key, value = self._waiting[0]
         if len(value) <= self._value_limit:
             return self._waiting.popleft() if item_size(key, len(value)) <= free else None
-        room = min(string_room(free - 1 - string_size(len(key.encode()))), self._value_limit)
+        room = min(string_room(free - _pair_size(key)), self._value_limit)
         if room < _SMALLEST_FRAGMENT and not first:
             return None
         self._waiting[0] = (key, value[room:])
@@ -124,7 +132,8 @@ class Joiner:
             if key != self._key:
                 self.finish()
                 self._key = key
-            found.extend((module, message, item) for item in self._scanner.feed(value))
+            for item in self._scanner.feed(value):
+                found.append((module, message, item))  # noqa: PERF401 - a generator for each value costs more
         return found
 
     def finish(self) -> None:
@@ -148,6 +157,12 @@ class _Scanner:
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[object]:
+        if not self._buffer:
+            try:
+                # One whole item is what nearly every value is.
+                return [cbor.loads(data, max_size=self._max_value)]
+            except cbor.CborError:
+                pass
         self._buffer += data
         found = []
         while self._complete():

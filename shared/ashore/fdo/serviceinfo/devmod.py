@@ -8,6 +8,7 @@ order of arrival decides; `start` and `count` are checked, never used as an inde
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar, Final
 
 import msgspec
@@ -59,9 +60,9 @@ class DevmodReader:
         """True once as many modules as announced were named."""
         return self._count is not None and len(self._modules) >= self._count
 
-    @property
+    @cached_property
     def result(self) -> Devmod:
-        """What is known so far."""
+        """What the device said; to be asked for once it is complete."""
         return Devmod(**self._facts, modules=tuple(dict.fromkeys(self._modules)))
 
     def receive(self, message: str, value: object) -> None:
