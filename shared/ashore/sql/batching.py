@@ -1,4 +1,4 @@
-"""Which units of work share a COMMIT; so that one fsync serves many.
+"""Which units of work share a COMMIT, so that one fsync serves many.
 
 Units leave in the order in which they came, one batch at a time. A batch leaves when somebody waits for one of its
 units; those that nobody waits for go along with the next that is waited for, or after 50 ms. Where independent callers

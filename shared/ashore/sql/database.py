@@ -1,9 +1,9 @@
 """The port: one database, written by units of work and read by queries.
 
-A unit of work is a plain and short function of a SQLAlchemy connection: it runs as one transaction, and leaves no
-trace if it raises. Where it runs is the adapter's business. It neither commits nor rolls back, returns plain data, and has no effect but on the connection, for
-it may run twice: after a serialization failure, or when another unit broke the batch that it was in. The adapters are
-`ashore.sql.sqlite` and `ashore.sql.postgresql`; only the one in use is imported.
+A unit of work is a plain and short function of a SQLAlchemy connection: it runs as one transaction, and leaves no trace
+if it raises. Where it runs is the adapter's business. It neither commits nor rolls back, returns plain data, and has no
+effect but on the connection, for it may run twice: after a serialization failure, or when another unit broke the batch
+that it was in. The adapters are `ashore.sql.sqlite` and `ashore.sql.postgresql`; only the one in use is imported.
 """
 
 import asyncio
