@@ -1,10 +1,15 @@
-"""What several test modules share: a real NATS server, started once, and the bus on it."""
+"""What several test modules share: a real NATS server, started once, and the bus on it.
+
+Tests make hundreds of databases. With Alembic imported here they migrate them in this process, instead of in a child
+for each; `test_sql_opening` opens its databases as services do.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import alembic.command  # noqa: F401 - see above
 import pytest
 
 from ashore.bus import Bus

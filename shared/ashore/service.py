@@ -7,8 +7,6 @@ settings that cannot be used, 1 for whatever else keeps it from running.
 """
 
 import asyncio
-import ctypes
-import gc
 import importlib.metadata
 import os
 import resource
@@ -34,6 +32,7 @@ from ashore.http.jobs import Direct
 from ashore.http.limits import Limits
 from ashore.http.routes import Route
 from ashore.http.server import Server, bind, tls_context
+from ashore.memory import settle
 from ashore.supervise import Supervisor
 from ashore.telemetry import Metrics
 
@@ -136,8 +135,7 @@ class _Service(Generic[S]):
             supervisor.start(lambda: _declare(bus), "declare streams")
             for task in app.tasks:
                 supervisor.start(task)
-            # What exists now lives as long as the process; the collector need not look at it again.
-            _settle()
+            settle()
             try:
                 await self._http.serve(listener)
             finally:
@@ -263,15 +261,6 @@ def _allow_many_connections() -> None:
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _settle() -> None:
-    """Give back what only starting up needed: 4 to 7 MB of a service."""
-    gc.collect()
-    gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # Only glibc has it.
-        trim(0)
 
 
 def _notify(state: str) -> None:

@@ -6,6 +6,21 @@ paged by `ashore.sql.paging`.
 """
 
 from ashore.sql.database import Database
-from ashore.sql.errors import CursorInvalid, LocationInvalid, SchemaUnknown, StorageError, StorageUnavailable
+from ashore.sql.errors import (
+    CursorInvalid,
+    LocationInvalid,
+    MigrationFailed,
+    SchemaUnknown,
+    StorageError,
+    StorageUnavailable,
+)
 
-__all__ = ["CursorInvalid", "Database", "LocationInvalid", "SchemaUnknown", "StorageError", "StorageUnavailable"]
+__all__ = [
+    "CursorInvalid",
+    "Database",
+    "LocationInvalid",
+    "MigrationFailed",
+    "SchemaUnknown",
+    "StorageError",
+    "StorageUnavailable",
+]

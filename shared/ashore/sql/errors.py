@@ -17,6 +17,10 @@ class SchemaUnknown(StorageError):  # noqa: N818 - reads as the fact which it re
     """The database was made by a release which this one does not know, or its migrations are not one line."""
 
 
+class MigrationFailed(StorageError):  # noqa: N818 - reads as the fact which it reports
+    """A migration could not be applied; the database is as it was before."""
+
+
 class LocationInvalid(StorageError):  # noqa: N818 - reads as the fact which it reports
     """The database URL or the migrations' location cannot be used as it is written."""
 

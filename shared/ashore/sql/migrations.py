@@ -1,28 +1,46 @@
-"""Bring a schema to the newest migration, importing Alembic (13 MB) only when there is something to do.
+"""Bring a schema to the newest migration; where there is something to do, a child process does it.
 
-A service keeps its version files in one flat folder, `migrations/0001_vouchers.py` and so on; there is no `alembic.ini`
-and no `env.py` beside them, the one in `environment/` serves all. Which revision is the newest is read from the
-files' text. Replicas that start together wait for each other: by an advisory lock on PostgreSQL, SQLite's write lock.
+A service keeps its version files in one flat folder, `migrations/0001_vouchers.py` and so on. Which revision is the
+newest is read from the files' text, and the database is asked for its own, so that a service never holds Alembic: that
+is 10 MB, which Python would not give back. The child, `python -m ashore.sql.migrate`, gets its order on standard input,
+since a database URL may hold a password, which the process list must not show. Here is also what it answers with.
 """
 
 import os
 import re
-import threading
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+import msgspec
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
-from ashore.sql.errors import LocationInvalid, SchemaUnknown
+from ashore.sql import errors
+from ashore.sql.errors import LocationInvalid, MigrationFailed, SchemaUnknown, StorageError
+
+_FILE: Final = text("SELECT file FROM pragma_database_list WHERE name = 'main'")
+_PROGRAM: Final = "ashore.sql.migrate"
 
 _LINE = r"^{}(?:\s*:[^=\n]+)?\s*=\s*(?:[\"']([\w-]+)[\"']|None)\s*(?:#.*)?$"
 _REVISION = re.compile(_LINE.format("revision"), re.MULTILINE)
 _DOWN_REVISION = re.compile(_LINE.format("down_revision"), re.MULTILINE)
 _IN_PACKAGE = re.compile(r"([\w.]+):(.+)")
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('ashore-migrations ' || current_schema(), 0))")
 
-# Alembic keeps its context in a global, which two databases opened at once in one process would take from each other.
-_alembic = threading.Lock()
+
+class Order(msgspec.Struct, frozen=True):
+    """What the child is told: a database, and the folder of its version files."""
+
+    url: str
+    versions: str
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What the child tells when it fails: which of the errors of `ashore.sql`, and its text."""
+
+    kind: str
+    text: str
 
 
 def folder(location: str | os.PathLike[str]) -> Path:
@@ -64,40 +82,8 @@ def current(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def upgrade_sqlite(engine: Engine, location: str | os.PathLike[str]) -> None:
-    """Migrate a file. Foreign keys must be off in it, because SQLite alters a table by making it anew."""
-    versions = folder(location)
-    with engine.connect() as connection:
-        if not _behind(connection, versions):
-            return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            if _behind(connection, versions):
-                _run(connection, versions)
-                _check_references(connection)
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
-
-
-def upgrade_postgresql(engine: Engine, location: str | os.PathLike[str]) -> None:
-    """Migrate a schema on a server, one replica at a time and all or nothing."""
-    versions = folder(location)
-    # Another isolation level would keep the snapshot from before the lock, where the other replica's work is not seen.
-    with engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
-        if not _behind(connection, versions):
-            return
-        connection.rollback()
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(_LOCK)
-        if _behind(connection, versions):
-            _run(connection, versions)
-        connection.commit()
-
-
-def _behind(connection: Connection, versions: Path) -> bool:
+def is_behind(connection: Connection, versions: Path) -> bool:
+    """Compare a database with the newest revision; raises SchemaUnknown if it was made by a newer release."""
     known = revisions(versions)
     has = current(connection)
     if has is not None and has not in known:
@@ -108,24 +94,56 @@ def _behind(connection: Connection, versions: Path) -> bool:
     return has != head(known)
 
 
-def _run(connection: Connection, versions: Path) -> None:
-    from alembic import command  # noqa: PLC0415 - 13 MB which only a schema that is behind is worth
-    from alembic.config import Config  # noqa: PLC0415 - likewise
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", _escaped(Path(__file__).parent / "environment"))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", _escaped(versions))
-    with _alembic:
-        command.upgrade(config, "head")
+def upgrade_sqlite(engine: Engine, location: str | os.PathLike[str]) -> None:
+    """Migrate a file."""
+    versions = folder(location)
+    with engine.connect() as connection:
+        if not is_behind(connection, versions):
+            return
+        file = connection.execute(_FILE).scalar_one()
+    _migrate(URL.create("sqlite", database=file), versions)
 
 
-def _escaped(path: Path) -> str:
-    """Write a path as an option: the parser behind them expands `%`."""
-    return str(path).replace("%", "%%")
+def upgrade_postgresql(engine: Engine, location: str | os.PathLike[str]) -> None:
+    """Migrate a schema on a server."""
+    versions = folder(location)
+    with engine.connect() as connection:
+        behind = is_behind(connection, versions)
+    if behind:
+        _migrate(engine.url, versions)
 
 
-def _check_references(connection: Connection) -> None:
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-    if broken is not None:
-        raise SchemaUnknown(f"a migration left rows of {broken[0]} which refer to nothing: nothing was changed")
+def _migrate(url: URL, versions: Path) -> None:
+    order = Order(url.render_as_string(hide_password=False), str(versions.absolute()))
+    if "alembic" in sys.modules:
+        # Whoever holds Alembic anyway, as our tests do, need not wait for a child to import it.
+        from ashore.sql.migrate import migrate  # noqa: PLC0415 - it imports Alembic
+
+        migrate(order)
+        return
+    # In a session of its own, so that Ctrl-C does not interrupt it: it ends by itself, and its parent waits.
+    child = subprocess.run(  # noqa: S603 - the arguments are our own
+        [sys.executable, "-m", _PROGRAM],
+        input=msgspec.json.encode(order),
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+    )
+    if child.returncode:
+        raise _refusal(child)
+
+
+def _refusal(child: subprocess.CompletedProcess[bytes]) -> StorageError:
+    """The error that the child met, as if it had been met here; its traceback is a note to it."""
+    said = child.stderr.decode("utf-8", "replace").strip()
+    try:
+        told = msgspec.json.decode(child.stdout, type=Refusal)
+    except msgspec.DecodeError:
+        last = said.rpartition("\n")[2] or "nothing"
+        reason = f"its process ended with code {child.returncode} and said last: {last}"
+        told = Refusal(MigrationFailed.__name__, f"the database was not migrated, {reason}")
+    kind = getattr(errors, told.kind, MigrationFailed)
+    error: StorageError = kind(told.text)
+    if said:
+        error.add_note(said)
+    return error

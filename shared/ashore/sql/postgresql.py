@@ -58,7 +58,7 @@ class PostgresqlDatabase(Database):
         super().__init__()
         self._closed = False
         self._writing: set[asyncio.Task[Any]] = set()
-        self._where = f"PostgreSQL at {url.host or 'its local socket'}, database {url.database}"
+        self._where = where(url)
         self._engine = create_engine(
             _completed(url),
             pool_size=WRITERS + READERS + LOCKS,
@@ -200,9 +200,22 @@ class PostgresqlDatabase(Database):
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
         except (DBAPIError, PoolTimeout) as error:
-            if not _is_unavailable(error):
+            told = explain(error, self._where)
+            if told is error:
                 raise
-            raise StorageUnavailable(f"{self._where} cannot do its work now: {_reason(error)}") from error
+            raise told from error
+
+
+def where(url: URL) -> str:
+    """Name a database to people."""
+    return f"PostgreSQL at {url.host or 'its local socket'}, database {url.database}"
+
+
+def explain(error: DBAPIError | PoolTimeout, where: str) -> Exception:
+    """Turn trouble of the server into StorageUnavailable; any other error stays as it is."""
+    if not _is_unavailable(error):
+        return error
+    return StorageUnavailable(f"{where} cannot do its work now: {_reason(error)}")
 
 
 def _completed(url: URL) -> URL:
