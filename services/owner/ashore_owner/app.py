@@ -14,6 +14,7 @@ from ashore.keys import FileKeyStore, KeyKind, KeysError
 from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
+from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
@@ -53,6 +54,7 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     devices = Api(store, Queries(database), catalogue, registrar, signers)
     subscribers = Subscribers(context.bus, store, signers)
     relay = Relay(database, context.bus, outbox)
+    context.metrics.measured_by(Backlog(database, outbox, context.metrics).measure)
     try:
         yield App(
             fdo=exchange,
