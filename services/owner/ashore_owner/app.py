@@ -21,6 +21,8 @@ from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
 from ashore_owner.documents import Documents
+from ashore_owner.downloads import Downloads
+from ashore_owner.fetching import Networks
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
@@ -46,8 +48,8 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
         database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
     )
     store = Store(database, registrar.wake)
-    documents = Documents(database)
-    catalogue = Catalogue(documents)
+    documents, downloads = Documents(database), _downloads(settings)
+    catalogue = Catalogue(documents, downloads)
     await catalogue.seed(int(time.time() * 1000))
     exchange = _exchange(context, keys, store, catalogue, signers)
     profiles = ProfilesApi(documents, catalogue)
@@ -64,6 +66,7 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
             problems={CursorInvalid: 422, StorageUnavailable: 503},
         )
     finally:
+        await downloads.close()
         await exchange.drain()
         await database.close()
 
@@ -90,6 +93,11 @@ def _exchange(
     )
     context.metrics.sessions.set_function(lambda: exchange.sessions)
     return exchange
+
+
+def _downloads(settings: OwnerSettings) -> Downloads:
+    networks = Networks(settings.download_networks)
+    return Downloads(networks, limit=settings.download_limit, folder=settings.data_dir)
 
 
 def load_signers(keys: FileKeyStore) -> dict[str, Signer]:
