@@ -50,10 +50,13 @@ $(READY): requirements.lock $(MEMBERS:%=%/pyproject.toml)
 		rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo "Installing what requirements.lock names; this takes half a minute."
 	@rm -f $(VENV)/failed
-	@{ $(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-		--require-hashes --requirement requirements.lock || touch $(VENV)/failed; } | awk ' \
-		/^Collecting/ { printf "\r  %d packages", ++count; fflush() } \
-		/^Installing/ { printf " fetched; unpacking them"; fflush() } END { print "" }'
+	@# A count that overwrites itself is for people who watch; a log gets one line.
+	@test -t 1 && terminal=1 || terminal=0; \
+		{ $(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off --require-hashes \
+		--requirement requirements.lock || touch $(VENV)/failed; } | awk -v terminal=$$terminal ' \
+		function show(end) { printf "%s  %d packages%s", terminal ? "\r" : "", count, end; fflush() } \
+		/^Collecting/ { count++; if (terminal) show("") } \
+		/^Installing/ { show(" fetched; unpacking them") } END { print "" }'
 	@test ! -e $(VENV)/failed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-deps --no-build-isolation --no-index $(MEMBERS:%=--editable ./%)

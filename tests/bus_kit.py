@@ -9,7 +9,7 @@ from typing import Any, Never
 import msgspec
 
 from ashore import events
-from ashore.bus import Bus, Handler, Redelivery
+from ashore.bus import Bus, BusUnavailable, Handler, Redelivery
 from ashore.bus.nats import NatsBus, connect
 from ashore.bus.server import EmbeddedServer
 
@@ -121,7 +121,14 @@ async def stream_part(bus: NatsBus, stream: str, part: str) -> dict[str, Any]:
     return msgspec.convert(answer[part], dict[str, Any])
 
 
-async def forget_streams(bus: NatsBus) -> None:
-    """Delete every stream."""
+async def fresh_streams(bus: NatsBus) -> None:
+    """Delete every stream, and declare them anew."""
     for stream in events.STREAMS:
         await ask(bus, f"STREAM.DELETE.{stream.name}")
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await bus.declare()
+            except BusUnavailable:
+                # Under load the server was seen to be still removing the files of the old one.
+                await asyncio.sleep(0.1)

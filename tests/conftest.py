@@ -16,7 +16,7 @@ from ashore.bus import Bus
 from ashore.bus.memory import MemoryBus
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
-from tests.bus_kit import QUICK, Setup, forget_streams, join, joined
+from tests.bus_kit import QUICK, Setup, fresh_streams, join, joined
 
 
 class ServerFactory(Protocol):
@@ -57,8 +57,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSe
 async def nats_bus(nats_server: EmbeddedServer) -> AsyncIterator[NatsBus]:
     """Join that server as its admin, with streams as good as new."""
     bus = await join(nats_server, "admin")
-    await forget_streams(bus)
-    await bus.declare()
+    await fresh_streams(bus)
     yield bus
     await bus.close()
 
@@ -76,8 +75,7 @@ async def bus_setup(request: pytest.FixtureRequest, nats_server: EmbeddedServer)
         yield Setup(memory, memory, elapse)
         return
     async with joined(nats_server, "admin", "admin") as [bus, other]:
-        await forget_streams(bus)
-        await bus.declare()
+        await fresh_streams(bus)
         yield Setup(bus, other, lambda seconds: asyncio.sleep(seconds + 0.25))
 
 

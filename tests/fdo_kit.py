@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -91,6 +92,7 @@ def initialise(
     encoding: KeyEncoding = KeyEncoding.X509,
     rv_info: rvinfo.RvInfo = RV_INFO,
     serial: str = "SN-1",
+    certify: Callable[[cose.PublicKey], Sequence[bytes]] | None = None,
 ) -> tuple[Device, Voucher]:
     """DI from both sides: a device, and its voucher in the manufacturer's hand."""
     owner_kind = owner_kind or device_kind
@@ -100,6 +102,8 @@ def initialise(
     received = di.read_info(type(di.app_start(info)).decode(di.app_start(info).encode()))
     ca_key, ca_certificate = device_ca()
     chain = (certificate(serial, device.public_key, "device CA", ca_key), ca_certificate)
+    if certify is not None:
+        chain = tuple(certify(device.public_key))
     public = encode_public_key(manufacturer.public_key, encoding, manufacturer.chain)
     session, reply = di.set_credentials(received, os.urandom(16), rv_info, public, chain, device.public_key)
     credential, set_hmac = di.set_hmac(reply, device.public_key, os.urandom(32))

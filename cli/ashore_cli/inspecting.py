@@ -6,6 +6,7 @@ import msgspec
 from cryptography import x509
 
 from ashore import cose
+from ashore.certificates import serial_number
 from ashore.fdo import rvinfo
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.errors import FdoError
@@ -28,6 +29,8 @@ class Inspection(msgspec.Struct, kw_only=True):
     """What a voucher says, and whether it holds."""
 
     guid: str
+    serial: str
+    """What the device's certificate names; empty where it names none."""
     device_info: str
     verified: bool
     reason: str
@@ -64,6 +67,7 @@ def inspection(voucher: Voucher) -> Inspection:
     keys = [voucher.header.public_key, *(voucher.payload(index).public_key for index in range(len(voucher.entries)))]
     return Inspection(
         guid=voucher.guid.hex(),
+        serial=serial_number(voucher.chain[0]) if voucher.chain else "",
         device_info=voucher.header.device_info,
         verified=not reason,
         reason=reason,
@@ -103,6 +107,7 @@ def _lines(one: Inspection) -> list[tuple[str, object]]:
     ]
     return [
         ("GUID", one.guid),
+        ("serial", one.serial),
         ("device", one.device_info),
         ("verdict", "every signature and hash holds" if one.verified else f"not valid: {one.reason}"),
         ("key", f"{one.key_type}, {one.key_encoding}"),

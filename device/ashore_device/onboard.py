@@ -101,6 +101,7 @@ class Onboarding:
     ) -> None:
         self._file = file
         self._transport = transport
+        self._way = transport
         self._site = site
         self._options = options
         self._report = report
@@ -139,6 +140,7 @@ class Onboarding:
         self._failures = Failures()
         record = self._record
         for route in routes(record):
+            self._way = self._transport.pinned(route.pins)
             if route.bypass:
                 done = await self._try_owners(route.candidate, [route.url], None)
             else:
@@ -161,6 +163,8 @@ class Onboarding:
         except (FdoError, TransportError) as error:
             self._note(candidate, url, error)
             return None
+        # The certificate was that of the rendezvous; the owner proves itself by the voucher.
+        self._way = self._transport
         return await self._try_owners(candidate, urls, to1d)
 
     async def _try_owners(self, candidate: Candidate, urls: list[str], to1d: Sign1 | None) -> Onboarded | None:
@@ -223,7 +227,7 @@ class Onboarding:
 
     def _talk(self, url: str, credential: Credential) -> AbstractAsyncContextManager[Dialogue]:
         about = Progress(kind="message", text="", serial=self._record.serial, guid=credential.guid.hex())
-        return dialogue(self._transport, url, about, self._report)
+        return dialogue(self._way, url, about, self._report)
 
     def _tell(self, kind: Kind, text: str, credential: Credential | None = None, url: str = "") -> None:
         guid = credential.guid.hex() if credential else self._record.guid

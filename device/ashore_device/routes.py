@@ -1,8 +1,8 @@
 """Where a device looks for its owner: rendezvous directives and the owner's addresses, as URLs in the order to try.
 
 Only http and https are spoken. Everything else in a directive (Wi-Fi, media, other protocols) is somebody else's
-business on a Linux machine, whose network is up before this program starts. Hashes of TLS certificates are not looked
-at either: the voucher proves the owner, and what the rendezvous says is signed by the owner.
+business on a Linux machine, whose network is up before this program starts. Where a directive names the certificate of
+an https server by its hash, only that one will do; the owner's addresses, which come later, name none.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from ashore.fdo import rvinfo
 from ashore.fdo.types import To2Address, Transport
 from ashore_device.credential_file import Candidate, Record
+from ashore_device.pinning import Pins
 
 _SCHEMES: Final = {Transport.HTTP: "http", Transport.HTTPS: "https"}
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -26,6 +27,8 @@ class Route(NamedTuple):
     """The URL is the owner's own, so the rendezvous is not asked."""
     delay: float = 0.0
     """Seconds to wait when this has led nowhere, before the next is tried."""
+    pins: Pins = Pins()
+    """The certificates that the server must have."""
 
 
 def routes(record: Record) -> Iterator[Route]:
@@ -67,7 +70,12 @@ def _directives(candidate: Candidate, *, patient: bool) -> Iterator[Route]:
         for url in urls:
             paced = patient and url == urls[-1] and directive is not directives[-1]
             delay = float(directive.delay_seconds or 0) if paced else 0.0
-            yield Route(candidate, url, bypass=directive.rv_bypass, delay=delay)
+            yield Route(candidate, url, bypass=directive.rv_bypass, delay=delay, pins=_pins(directive))
+
+
+def _pins(directive: rvinfo.Directive) -> Pins:
+    # Over http there is no certificate, and nothing that one could protect: FDO does that by itself.
+    return Pins(directive.sv_cert_hash, directive.cl_cert_hash) if directive.protocol == "https" else Pins()
 
 
 def _read(candidate: Candidate) -> list[rvinfo.Directive]:

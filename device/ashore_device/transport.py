@@ -17,6 +17,7 @@ from ashore import cbor
 from ashore.fdo.errors import MessageBodyError, PeerError
 from ashore.fdo.messages import ErrorMessage
 from ashore_device.errors import TransportError
+from ashore_device.pinning import Pins, context_of, find_authority, spying_context
 
 LARGEST_ANSWER: Final = cbor.MAX_SIZE
 """Bytes: the limit of an FDO message."""
@@ -44,6 +45,9 @@ class Transport(Protocol):
         Raise TransportError where nothing usable comes back, PeerError where message 255 does.
         """
 
+    def pinned(self, pins: Pins) -> "Transport":
+        """The same way, to a server with the certificate that the rendezvous info names."""
+
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Whom to believe over https. FDO proves the owner by itself; TLS keeps onlookers away."""
@@ -69,17 +73,11 @@ class HttpTransport:
     """Transport over HTTP. `timeout`: seconds for one exchange, from the connection to the answer's last byte."""
 
     def __init__(self, *, tls: Tls | None = None, timeout: float = 60.0, proxy: str | None = None) -> None:
-        # The environment's proxies are for programs that fetch from the internet; devices mostly talk to neighbours.
-        self._client = httpx.AsyncClient(
-            verify=(tls or Tls()).context(),
-            timeout=timeout,
-            proxy=proxy,
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            headers={"Accept-Encoding": "identity", "User-Agent": "ashore-device"},
-        )
+        self._context = (tls or Tls()).context()
         self._timeout = timeout
+        self._proxy = proxy
+        self._client = self.client(self._context)
+        self._pinned: dict[Pins, _PinnedTransport] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,10 +87,51 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        for transport in self._pinned.values():
+            await transport.aclose()
         await self._client.aclose()
 
     async def post(self, url_base: str, number: int, body: bytes, token: str | None) -> Reply:
         """Send one message and give the answer."""
+        return await self.exchange(self._client, url_base, number, body, token)
+
+    def pinned(self, pins: Pins) -> Transport:
+        """The same way, to a server with the certificate that the rendezvous info names."""
+        if not pins:
+            return self
+        if pins not in self._pinned:
+            self._pinned[pins] = _PinnedTransport(self, pins)
+        return self._pinned[pins]
+
+    def client(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        """Connections that are made with this context."""
+        # The environment's proxies are for programs that fetch from the internet; devices mostly talk to neighbours.
+        return httpx.AsyncClient(
+            verify=context,
+            timeout=self._timeout,
+            proxy=self._proxy,
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            headers={"Accept-Encoding": "identity", "User-Agent": "ashore-device"},
+        )
+
+    async def certificates(self, url: str) -> list[bytes]:
+        """The certificates that the server shows, and those of the authorities that are trusted here, in DER."""
+        seen: list[bytes] = []
+        async with self.client(spying_context(seen)) as client:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await client.get(url)
+            except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+                if not seen:
+                    raise TransportError(f"{url} cannot be reached: {_reason(error)}") from error
+        return [*seen, *self._context.get_ca_certs(binary_form=True)]
+
+    async def exchange(
+        self, client: httpx.AsyncClient, url_base: str, number: int, body: bytes, token: str | None
+    ) -> Reply:
+        """Send one message over these connections."""
         url = f"{url_base.rstrip('/')}/fdo/101/msg/{number}"
         headers = {"Content-Type": _CBOR}
         if token is not None:
@@ -100,13 +139,44 @@ class HttpTransport:
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._client.stream("POST", url, content=body, headers=headers) as response,
+                client.stream("POST", url, content=body, headers=headers) as response,
             ):
                 return _reply(response, number, await _read(response))
         except TimeoutError as error:
             raise TransportError(f"{url} did not answer within {self._timeout:g} seconds; try again later") from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise TransportError(f"{url} cannot be reached: {_reason(error)}") from error
+
+
+class _PinnedTransport:
+    """To servers that are known by a certificate. Which authority that is, its first connection finds out."""
+
+    def __init__(self, base: HttpTransport, pins: Pins) -> None:
+        self._base = base
+        self._pins = pins
+        self._client: httpx.AsyncClient | None = None
+
+    def pinned(self, pins: Pins) -> Transport:
+        """See Transport."""
+        return self._base.pinned(pins)
+
+    async def post(self, url_base: str, number: int, body: bytes, token: str | None) -> Reply:
+        """See Transport."""
+        if self._client is None:
+            context = context_of(await self._authority(url_base), self._pins.server)
+            # Another device may have found it out meanwhile.
+            self._client = self._client or self._base.client(context)
+        return await self._base.exchange(self._client, url_base, number, body, token)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _authority(self, url_base: str) -> bytes | None:
+        if self._pins.authority is None:
+            return None
+        return find_authority(self._pins.authority, await self._base.certificates(url_base))
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -151,6 +221,8 @@ def _token(authorization: str | None) -> str | None:
 
 def _reason(error: Exception) -> str:
     text = str(error) or type(error).__name__
+    if "rendezvous info names" in text:
+        return text
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"{text}; give the authority's certificate, or allow insecure TLS for a test"
     return f"{text}; check address and network"

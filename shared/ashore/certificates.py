@@ -5,6 +5,7 @@ chain, whose hash stands in the voucher. No extended key usage is set anywhere: 
 that does not allow TLS servers, and absence allows all. Keys and files are the business of `keys.py`.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -23,6 +24,7 @@ NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 _BACKDATED: Final = timedelta(days=1)
 _LONGEST_NAME: Final = 64
+_PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,./:=?-]{1,64}")
 
 
 class CertificateError(Exception):
@@ -49,16 +51,27 @@ class DeviceAuthority:
     def issue(self, request: bytes | cose.PublicKey, *, subject: str, now: datetime) -> list[bytes]:
         """The chain [device, authority] in DER, for a signing request in DER or a bare public key.
 
-        The subject is ours to choose: what the request says of it is not looked at, since nobody vouches for it.
+        The subject is the serial number, and ours to choose: what the request says of it is not looked at, since nobody
+        vouches for it. Owners read it from there, where a voucher is all that they have of the device.
         """
         key = requested_key(request) if isinstance(request, bytes) else supported(request)
         end = now + timedelta(days=365 * DEVICE_YEARS + DEVICE_YEARS // 4)
         end = min(end, self._certificate.not_valid_after_utc)
-        builder = _leaf(_builder(_name(subject), self._certificate.subject, key, now, end), key)
+        builder = _leaf(_builder(_named_device(subject), self._certificate.subject, key, now, end), key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(issuer, critical=False)
         certificate = builder.sign(self._key, _hash(self._key.public_key()))
         return [certificate.public_bytes(Encoding.DER), self.certificate]
+
+
+def serial_number(certificate: bytes) -> str:
+    """The serial number of the device that a certificate in DER names in its subject (X.520, 6.2.9); empty without."""
+    try:
+        found = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    except ValueError:
+        return ""
+    text = found[0].value if found else ""
+    return "".join(letter for letter in text if letter.isprintable()) if isinstance(text, str) else ""
 
 
 def requested_key(request: bytes) -> cose.PublicKey:
@@ -128,6 +141,14 @@ def _usage(
 
 def _hash(key: cose.PublicKey) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA256() if cose.algorithms(key)[0] in (cose.ES256, cose.RS256) else hashes.SHA384()
+
+
+def _named_device(serial: str) -> x509.Name:
+    """Any serial number as a common name, and as what it is where it fits: that attribute has a small alphabet."""
+    name = _name(serial)
+    if not _PRINTABLE.fullmatch(serial):
+        return name
+    return x509.Name([*name, x509.NameAttribute(NameOID.SERIAL_NUMBER, serial)])
 
 
 def _name(text: str) -> x509.Name:

@@ -6,12 +6,13 @@ share numbers. Of tracing there is only the W3C `traceparent`, handed on from re
 is not needed for that.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO, cast
 
@@ -150,12 +151,22 @@ class Metrics:
             "ashore_http_refused", "FDO requests refused before their message was read", ["why"], registry=self.registry
         )
         self.sessions = Gauge("ashore_sessions", "FDO sessions in this process's memory", registry=self.registry)
-        self.outbox = Gauge("ashore_outbox_depth", "Events stored and not yet on the bus", registry=self.registry)
+        self.outbox = Gauge(
+            "ashore_outbox_depth",
+            "Events stored and not yet on the bus, counted up to 100000; the same number from each replica",
+            registry=self.registry,
+        )
+        self.outbox_age = Gauge(
+            "ashore_outbox_oldest_seconds",
+            "For how long the oldest of them has waited; 0 where none waits",
+            registry=self.registry,
+        )
         self.restarts = Counter(
             "ashore_task_restarts", "Background tasks started again after a crash", ["task"], registry=self.registry
         )
         ProcessCollector(registry=self.registry)
         self._observers: dict[tuple[int, bool], Callable[[float], None]] = {}
+        self._measures: list[Callable[[], Awaitable[None]]] = []
 
     def observe(self, number: int, *, failed: bool, seconds: float) -> None:
         """Count one FDO message and the time it took."""
@@ -175,6 +186,15 @@ class Metrics:
             time(seconds)
 
         return observe
+
+    def measured_by(self, measure: Callable[[], Awaitable[None]]) -> None:
+        """Have it set its numbers whenever somebody looks, and at no other time."""
+        self._measures.append(measure)
+
+    async def collect(self) -> bytes:
+        """Measure, then render."""
+        await asyncio.gather(*(measure() for measure in self._measures))
+        return self.render()
 
     def render(self) -> bytes:
         """The Prometheus text of everything in the registry."""

@@ -7,6 +7,7 @@ port, `serve` behind HTTP.
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ from ashore.fdo.types import KeyEncoding, To2Address, encode_public_key
 from ashore.fdo.types import Transport as Scheme
 from ashore.fdo.voucher import Voucher
 from ashore_device.errors import TransportError
+from ashore_device.pinning import Pins
 from ashore_device.transport import Reply
 from tests import fdo_kit as kit
 
@@ -239,6 +241,11 @@ class InProcess:
         self.world, self.before, self.after = world, before, after
         self.urls: list[str] = []
         self.unreachable: set[str] = set()
+        self.pins: list[Pins] = []
+
+    def pinned(self, pins: Pins) -> "InProcess":
+        self.pins.append(pins)
+        return self
 
     async def post(self, url_base: str, number: int, body: bytes, token: str | None) -> Reply:
         self.urls.append(url_base)
@@ -298,10 +305,12 @@ class _Web:
 
 
 @contextlib.asynccontextmanager
-async def serve(world: World, *, before: Fault = no_fault, after: Fault = no_fault) -> AsyncIterator[int]:
+async def serve(
+    world: World, *, before: Fault = no_fault, after: Fault = no_fault, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """The world over HTTP on loopback, all three services on one port, which is given."""
     web = _Web(world, before, after)
-    server = await asyncio.start_server(web.connection, "127.0.0.1", 0)
+    server = await asyncio.start_server(web.connection, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -1,6 +1,7 @@
 """The owner's management API, through its ASGI application, on SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 
 from ashore import bundles
 from ashore.bus.memory import MemoryBus
+from ashore.certificates import DeviceAuthority
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.types import To2Address, Transport, fingerprint
 from ashore.fdo.voucher import Voucher
@@ -67,6 +69,59 @@ async def test_each_voucher_of_a_bundle_gets_its_own_verdict(office: Office) -> 
     assert "another key" in items[2]["reason"]
     assert "not valid" in items[3]["reason"] or "follow" in items[3]["reason"]
     assert [device["guid"] for device in (await office.http.get("/devices")).json()["items"]] == [good.guid.hex()]
+
+
+def named(serial: str) -> Voucher:
+    """A voucher sold to the owner, as our manufacturer makes it: the device's certificate names its serial number."""
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    authority = DeviceAuthority.create(kit.private_key("p256"), "device CA", born)
+    _, voucher = kit.initialise(certify=lambda key: authority.issue(key, subject=serial, now=born))
+    return kit.sell(voucher, kit.signer("manufacturer", "p256"), kit.signer("owner 0", "p256"))
+
+
+async def serial_of(office: Office, voucher: Voucher) -> str:
+    answer = await office.http.get(f"/devices/{voucher.guid.hex()}")
+    return str(answer.json()["serial"])
+
+
+async def handed_in(office: Office, voucher: Voucher, **query: str) -> tuple[str, str, str]:
+    answer = await office.http.post("/vouchers", content=voucher.encode(), params=query)
+    assert answer.status_code == 200, answer.text
+    [item] = answer.json()["items"]
+    return item["verdict"], item["serial"], item["reason"]
+
+
+async def test_an_upload_may_name_the_serial_number(office: Office) -> None:
+    voucher, other = kit.owned()[1], kit.owned()[1]
+    assert await handed_in(office, voucher, serial="SN 7\u0007") == ("imported", "SN 7", "")
+    assert await serial_of(office, voucher) == "SN 7"
+    assert await handed_in(office, voucher) == ("known", "SN 7", "")
+    verdict, serial, reason = await handed_in(office, voucher, serial="SN 8")
+    assert (verdict, serial, "forget the device first" in reason) == ("known", "SN 7", True)
+    found = (await office.http.get("/devices", params={"search": "SN"})).json()["items"]
+    assert [one["guid"] for one in found] == [voucher.guid.hex()]
+    bundle = vouchers.to_pem(voucher) + vouchers.to_pem(other)
+    answer = await office.http.post("/vouchers", content=bundle, params={"serial": "SN 9"})
+    assert (answer.status_code, answer.json()["remedy"]) == (400, "Send them one by one.")
+    assert (await office.http.post("/vouchers", content=b"", params={"serial": "x" * 256})).status_code == 422
+
+
+async def test_without_that_the_certificate_of_the_device_names_it(office: Office) -> None:
+    assert await handed_in(office, voucher := named("CAM-7")) == ("imported", "CAM-7", "")
+    assert await serial_of(office, voucher) == "CAM-7"
+    assert await handed_in(office, named("CAM-8"), serial="MINE") == ("imported", "MINE", "")
+
+
+async def test_without_both_the_model_stands_for_it(office: Office) -> None:
+    assert await handed_in(office, kit.owned()[1]) == ("imported", "gotest", "")
+
+
+async def test_a_device_that_comes_back_keeps_its_serial_number(office: Office) -> None:
+    _, voucher = await office.adopt()
+    buyer = kit.signer("buyer", "p256")
+    sold = kit.sell(voucher, office.owner, buyer)
+    await office.store.sell(voucher.guid.hex(), sold)
+    assert await handed_in(office, kit.sell(sold, buyer, office.owner)) == ("imported", "SN-1", "")
 
 
 async def test_one_voucher_in_cbor_is_imported(office: Office) -> None:

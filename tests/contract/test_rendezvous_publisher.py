@@ -9,11 +9,15 @@ from ashore.bus import BusUnavailable
 from ashore.bus.memory import MemoryBus
 from ashore.events import DeviceRedirected, Envelope, envelope
 from ashore_rendezvous.publisher import Publisher
+from tests.bus_kit import joined, until
+from tests.conftest import ServerFactory
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fact(number: int) -> Envelope:
     event = DeviceRedirected(guid=f"{number:032x}", addresses=[])
-    return envelope(event, source="/rendezvous/test", id=str(number), time=datetime(2026, 1, 1, tzinfo=UTC))
+    return envelope(event, source="/rendezvous/test", id=str(number), time=AT)
 
 
 async def told(bus: MemoryBus, count: int) -> list[str]:
@@ -79,3 +83,27 @@ async def test_the_end_does_not_wait_for_a_bus_that_is_gone() -> None:
     await bus.close()
     await publisher.drain()
     assert len(publisher) == 1
+
+
+async def test_what_waits_is_counted_and_its_age_is_that_of_the_oldest(make_nats_server: ServerFactory) -> None:
+    server = make_nats_server()
+    server.start()
+    async with joined(server, "admin", "rendezvous") as [admin, bus]:
+        await admin.declare()
+        publisher = Publisher(bus)
+        working = asyncio.create_task(publisher.run())
+        publisher.tell(fact(1))
+        await until(lambda: len(publisher) == 0)
+        assert publisher.oldest_seconds(AT.timestamp() + 9) == 0
+        server.stop()
+        publisher.tell(fact(2))
+        publisher.tell(fact(3))
+        # While the attempt is under way they wait as well.
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            assert len(publisher) == 2
+        assert publisher.oldest_seconds(AT.timestamp() + 9) == 9
+        server.start()
+        await until(lambda: len(publisher) == 0)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)

@@ -17,7 +17,9 @@ from ashore.bus import Bus, BusRefused, BusUnavailable
 from ashore.bus.memory import MemoryBus
 from ashore.events import EventError
 from ashore.sql import Database
+from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import WINDOW, Relay
+from ashore.telemetry import Metrics
 from tests.bus_kit import join
 from tests.conftest import ServerFactory
 from tests.contract.sql_fixtures import OUTBOX, fresh_url, guid, guids, issue, opened, voucher, waiting
@@ -283,3 +285,28 @@ async def test_events_survive_the_death_of_a_real_nats_server(
         assert len(await published(bus, 3)) == 3
         await empty(database)
     await bus.close()
+
+
+async def test_the_metrics_say_how_many_wait_and_for_how_long(database: Database) -> None:
+    metrics = Metrics()
+    metrics.measured_by(Backlog(database, OUTBOX, metrics).measure)
+    for number in range(3):
+        await database.write(issue(number))
+    await asyncio.sleep(0.01)
+    await metrics.collect()
+    assert metrics.registry.get_sample_value("ashore_outbox_depth") == 3
+    assert (metrics.registry.get_sample_value("ashore_outbox_oldest_seconds") or 0) >= 0.01
+    async with relaying(database, MemoryBus()):
+        await empty(database)
+    # What was counted is kept for a second, so another one counts anew.
+    await Backlog(database, OUTBOX, metrics).measure()
+    assert metrics.registry.get_sample_value("ashore_outbox_depth") == 0
+    assert metrics.registry.get_sample_value("ashore_outbox_oldest_seconds") == 0
+
+
+async def test_a_depth_that_nobody_knows_is_not_zero(url: str) -> None:
+    metrics = Metrics()
+    async with opened(url) as database:
+        backlog = Backlog(database, OUTBOX, metrics)
+    await backlog.measure()
+    assert str(metrics.registry.get_sample_value("ashore_outbox_depth")) == "nan"

@@ -107,10 +107,24 @@ async def test_a_voucher_is_sent_to_an_owner_that_has_forgotten_it(stack: Runnin
 
     [sent] = await told(stack, "voucher", "send", "sent")
 
-    assert (sent["guid"], sent["verdict"]) == (member["guid"], "imported")
-    # A voucher does not say the serial number, so only the GUID leads to it now.
-    assert (await run(stack, "owner", "register", sent["guid"])).code == 0
+    assert (sent["guid"], sent["serial"], sent["verdict"]) == (member["guid"], "sent", "imported")
+    assert (await run(stack, "owner", "register", "sent")).code == 0
     assert [one["state"] for one in await told(stack, "device", "onboard", "sent")] == ["onboarded"]
+
+
+async def test_an_imported_voucher_has_the_serial_number_that_was_given(stack: Running, tmp_path: Path) -> None:
+    [member] = await told(stack, "device", "init", "renamed")
+    await asyncio.sleep(1)
+    file = tmp_path / "voucher.pem"
+    file.write_text((await run(stack, "voucher", "export", "renamed")).out)
+    assert [one["serial"] for one in await told(stack, "voucher", "inspect", file)] == ["renamed"]
+    assert (await run(stack, "owner", "forget", member["guid"])).code == 0
+
+    [imported] = await told(stack, "voucher", "import", file, "--serial", "LINE-7/0042")
+
+    assert (imported["serial"], imported["verdict"]) == ("LINE-7/0042", "imported")
+    assert (await told(stack, "owner", "show", "LINE-7"))["guid"] == member["guid"]
+    assert (await run(stack, "voucher", "import", file, file, "--serial", "x")).code == 1
 
 
 async def test_a_fleet_comes_ashore_and_its_events_are_told(stack: Running) -> None:

@@ -23,6 +23,7 @@ from ashore_device.errors import TransportError
 from ashore_device.fetching import Fetcher
 from ashore_device.initialise import Request
 from ashore_device.onboard import Onboarded, Options
+from ashore_device.pinning import Pins
 from ashore_device.transport import HttpTransport, Reply, Transport
 from tests.interop.go_servers import GoServers, free_port
 
@@ -68,6 +69,9 @@ class Shop:
 class DeafTransport:
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
+
+    def pinned(self, _pins: Pins) -> "DeafTransport":
+        return self
 
     async def post(self, url_base: str, number: int, body: bytes, token: str | None) -> Reply:
         reply = await self._transport.post(url_base, number, body, token)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ashore import cose
-from ashore.certificates import CertificateError
+from ashore.certificates import CertificateError, serial_number
 from ashore.keys import KINDS, FileKeyStore, KeyKind, KeysError
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -167,7 +167,8 @@ def test_a_device_certificate_comes_with_the_authority_that_signed_it(
     )
     device.verify_directly_issued_by(ca)
     assert device.public_key() == key.public_key()
-    assert device.subject.rfc4514_string() == "CN=camera 7"
+    assert device.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "camera 7"
+    assert serial_number(device.public_bytes(Encoding.DER)) == "camera 7"
 
 
 def test_an_authority_may_sign_devices_and_no_further_authorities(store: FileKeyStore) -> None:
@@ -195,6 +196,17 @@ def test_any_text_can_be_the_name_of_a_device(store: FileKeyStore, given: str, s
         store.device_authority("p256").issue(key.public_key(), subject=given, now=NOW)[0]
     )
     assert device.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == shown
+
+
+@pytest.mark.parametrize("given", ["x" * 65, "", "SN_1", "\u00fc", "a\nb"])
+def test_a_serial_number_that_does_not_fit_its_attribute_is_left_out(store: FileKeyStore, given: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    chain = store.device_authority("p256").issue(key.public_key(), subject=given, now=NOW)
+    assert [serial_number(one) for one in chain] == ["", ""]
+
+
+def test_what_is_no_certificate_names_no_serial_number() -> None:
+    assert serial_number(b"nonsense") == ""
 
 
 def test_a_request_that_its_own_key_did_not_sign_is_refused(store: FileKeyStore) -> None:

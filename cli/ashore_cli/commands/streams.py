@@ -1,15 +1,17 @@
-"""`ashore streams`: the streams of the bus."""
+"""`ashore streams`: the streams of the bus, and the dead letters in one of them."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from ashore_cli.commands.letters import app as letters
 from ashore_cli.errors import CommandError
 from ashore_cli.options import Options
 from ashore_cli.output import say
 
 app = App(name="streams", help="The streams of the bus.")
+app.command(letters)
 HERE: Final = Options()
 
 

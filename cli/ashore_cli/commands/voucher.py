@@ -123,9 +123,11 @@ async def send(
         keys = "".join(key.pem for key in await client.owner.keys())
         for text in guids:
             guid = await guid_at_manufacturer(client.manufacturer, text)
-            if (await client.manufacturer.voucher(guid)).state == "issued":
+            voucher = await client.manufacturer.voucher(guid)
+            if voucher.state == "issued":
                 await client.manufacturer.extend(guid, keys)
-            report += await client.owner.import_vouchers(await client.manufacturer.voucher_pem(guid))
+            pem = await client.manufacturer.voucher_pem(guid)
+            report += await client.owner.import_vouchers(pem, serial=voucher.serial or None)
     return _show_report(report, options)
 
 
@@ -134,14 +136,20 @@ async def import_(
     files: Annotated[list[Path], Parameter(help="Vouchers as PEM, any number in a file, or one in CBOR.")],
     /,
     *,
+    serial: Annotated[
+        str | None,
+        Parameter(help="Serial number of the device, for one voucher; by default what the device's certificate says."),
+    ] = None,
     options: Options = HERE,
 ) -> int:
     """Hand vouchers to the owner service, which verifies them and says what became of each."""
+    if serial is not None and len(files) > 1:
+        raise CommandError("one serial number for several files", remedy="import them one by one")
     contents = [_read(path) for path in files]
     report: list[Imported] = []
     async with options.client() as client:
         for content in contents:
-            report += await client.owner.import_vouchers(content)
+            report += await client.owner.import_vouchers(content, serial=serial)
     return _show_report(report, options)
 
 
@@ -158,6 +166,7 @@ def inspect(
 def _show_report(report: "list[Imported]", options: Options) -> int:
     columns: list[Column[Imported]] = [
         Column("guid", lambda one: short(one.guid)),
+        Column("serial", lambda one: one.serial),
         Column("device", lambda one: one.device_info),
         Column("verdict", lambda one: one.verdict),
         Column("reason", lambda one: one.reason, wraps=True),

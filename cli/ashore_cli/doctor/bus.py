@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ashore.bus import BusError, BusUnavailable, versions
+from ashore.bus.nats import NatsBus
 from ashore.client import Context
 from ashore_cli.doctor.finding import Finding, bad, well
 from ashore_cli.joining import joined
 
 _SECONDS: Final = 3.0
 _PORT: Final = 4222
+_ENOUGH: Final = 1000
 _START: Final = "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL"
 
 
@@ -40,18 +43,36 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
         yield bad("bus", str(error), "use NATS 2.12 or later, with JetStream")
         return
     yield well("bus", f"nats-server {greeting.version} at {url}")
-    yield await _streams(context)
+    async for finding in _streams(context):
+        yield finding
 
 
-async def _streams(context: Context) -> Finding:
+async def _streams(context: Context) -> AsyncIterator[Finding]:
     try:
         async with joined(context) as bus:
             await bus.check()
+            letters = await _letters(bus)
     except BusUnavailable as error:
-        return bad("streams", str(error), "run `ashore streams declare`, and check ASHORE_NATS_SEED_FILE")
+        yield bad("streams", str(error), "run `ashore streams declare`, and check ASHORE_NATS_SEED_FILE")
     except BusError as error:
-        return bad("streams", str(error), "check ASHORE_NATS_SEED_FILE: it is the NKey seed of the user `cli`")
-    return well("streams", "all there")
+        yield bad("streams", str(error), "check ASHORE_NATS_SEED_FILE: it is the NKey seed of the user `cli`")
+    else:
+        yield well("streams", "all there")
+        yield letters
+
+
+async def _letters(bus: NatsBus) -> Finding:
+    count = 0
+    async with aclosing(bus.letters()) as found:
+        async for _ in found:
+            count += 1
+            if count == _ENOUGH:
+                break
+    if not count:
+        return well("dead letters", "none")
+    number = f"{count} or more" if count == _ENOUGH else str(count)
+    remedy = "see why: `ashore streams letters list`; then `retry --all`, or `drop` what is no loss"
+    return bad("dead letters", f"{number} events could not be handled", remedy)
 
 
 async def _greeting(url: str) -> Greeting:

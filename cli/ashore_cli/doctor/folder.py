@@ -13,7 +13,7 @@ from ashore.client import Context
 from ashore_cli.doctor.finding import Finding, bad, well
 
 _SECRETS: Final = (
-    "admin-token",
+    "*-token",
     "keys/*",
     "nats/nkeys/*",
     "nats/nats-server.conf",

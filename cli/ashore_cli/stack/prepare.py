@@ -13,8 +13,11 @@ from typing import Final
 from ashore import bundles, files
 from ashore.bus.permissions import USERS
 from ashore.bus.server_config import Listeners, configuration, prepare_users
+from ashore.client.context import FILE as CONTEXT
+from ashore.client.context import BusEntry, ContextFile, ServiceEntry, write
 from ashore.keys import KINDS, FileKeyStore
 from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
+from ashore_cli.stack.ports import Ports
 from ashore_cli.stack.services import SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
@@ -34,7 +37,7 @@ def prepare(layout: Layout, told: Told) -> None:
     _publish(layout.trusted, "".join(texts))
     keys.session_key()
     prepare_users(layout.nats)
-    files.read_or_create(layout.token, lambda: secrets.token_urlsafe(32).encode() + b"\n")
+    files.read_or_create(layout.token, _new_token)
 
 
 def separate(layout: Layout, target: Path) -> list[Path]:
@@ -43,9 +46,12 @@ def separate(layout: Layout, target: Path) -> list[Path]:
     For containers: each folder is mounted as `/data`, and `public` beside it as `/public`. What is
     in a folder already stays. The layout must be prepared. The answer is the folders.
     """
+    people = files.private_directory(target / "cli")
     for service in SERVICES:
         folder = files.private_directory(target / service.name)
-        _copy(layout.token, folder / ADMIN_TOKEN)
+        # Each has its own, so that who reads one service's opens no other.
+        token = files.read_or_create(folder / ADMIN_TOKEN, _new_token)
+        _keep(token, people / _token_file(service.name))
         _copy(layout.seed(service.name), folder / "nats.seed")
         files.private_directory(folder / "keys")
         # Each has its own, so that who reads one service's cannot seal tokens of another.
@@ -54,6 +60,7 @@ def separate(layout: Layout, target: Path) -> list[Path]:
             if service.name in ROLES and path.name.startswith(_prefixes(service.name)):
                 _copy(path, folder / "keys" / path.name)
     _separate_bus(layout, target)
+    _tell_people(people)
     return sorted(path for path in target.iterdir() if path.is_dir())
 
 
@@ -66,10 +73,32 @@ def _separate_bus(layout: Layout, target: Path) -> None:
     for user in USERS:
         if user.name in ("admin", "cli"):
             _copy(layout.seed(user.name), people / f"{user.name}.nk")
-    _copy(layout.token, people / ADMIN_TOKEN)
     public.chmod(0o755)
     for path in (*map(layout.bundle, ROLES), layout.trusted):
         _publish(public / path.name, path.read_text())
+
+
+def _tell_people(folder: Path) -> None:
+    """Where the services are, by the names that containers have for one another, and which token opens which."""
+    if (folder / CONTEXT).exists():
+        return
+    ports = Ports()
+    services = {
+        service.name: ServiceEntry(
+            url=f"http://{service.name}:{ports.of(service.name)}", token_file=_token_file(service.name)
+        )
+        for service in SERVICES
+    }
+    nats = BusEntry(url=f"nats://nats:{ports.nats}", seed_file="cli.nk")
+    write(folder / CONTEXT, ContextFile(services=services, nats=nats))
+
+
+def _token_file(service: str) -> str:
+    return f"{service}-token"
+
+
+def _new_token() -> bytes:
+    return secrets.token_urlsafe(32).encode() + b"\n"
 
 
 def _prefixes(role: str) -> tuple[str, ...]:
@@ -91,6 +120,15 @@ def _publish(path: Path, text: str) -> None:
     draft.write_text(text)
     draft.chmod(_PUBLIC_MODE)
     draft.replace(path)
+
+
+def _keep(content: bytes, target: Path) -> None:
+    """Write a secret in place of the one before: an operator may have given a service another token."""
+    if not target.exists() or target.read_bytes() != content:
+        draft = target.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        files.create_private(draft, content)
+        draft.replace(target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from ashore.keys import FileKeyStore, KeysError
 from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
+from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
 from ashore_manufacturer.api import Api
 from ashore_manufacturer.config import ManufacturerSettings
@@ -48,6 +49,7 @@ async def _app(context: Context[ManufacturerSettings], database: Database) -> Ap
         capacity=settings.session_capacity,
     )
     context.metrics.sessions.set_function(lambda: len(exchange.sessions))
+    context.metrics.measured_by(Backlog(database, OUTBOX, context.metrics).measure)
     return App(
         fdo=exchange,
         routes=Api(store, policies, keyring, context.replica).routes(),

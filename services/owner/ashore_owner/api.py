@@ -8,6 +8,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from ashore import bundles, cose
+from ashore.certificates import serial_number
 from ashore.cose import Signer
 from ashore.devices import DeviceState
 from ashore.fdo import voucher as vouchers
@@ -34,6 +35,23 @@ class Filter(msgspec.Struct, kw_only=True):
     search: Annotated[str | None, Meta(description="Beginning of a GUID or of a serial number.")] = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: str | None = None
+
+
+class Upload(msgspec.Struct, kw_only=True):
+    """What is known of the devices beside their vouchers."""
+
+    serial: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                description="Serial number of the device, where there is only one voucher; by default the one that "
+                "the device's certificate names.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class OwnerKey(msgspec.Struct, kw_only=True):
@@ -85,6 +103,7 @@ class Api:
                 "write",
                 request=bytes,
                 response=ImportReport,
+                query=Upload,
                 tags=tags,
                 body_limit=LARGEST_BODY,
             ),
@@ -117,9 +136,12 @@ class Api:
             found = vouchers.read(request.payload(bytes))
         except VoucherError as error:
             raise Problem(400, error.reason, remedy="Send vouchers as PEM blocks, or one in CBOR.") from error
-        return ImportReport(items=[await self._import_one(voucher) for voucher in found])
+        serial = _printable(request.filters(Upload).serial or "")
+        if serial and len(found) > 1:
+            raise Problem(400, f"one serial number for {len(found)} vouchers", remedy="Send them one by one.")
+        return ImportReport(items=[await self._import_one(voucher, serial) for voucher in found])
 
-    async def _import_one(self, voucher: Voucher) -> Imported:
+    async def _import_one(self, voucher: Voucher, given: str) -> Imported:
         guid, device_info = voucher.guid.hex(), voucher.header.device_info
         try:
             vouchers.verify(voucher)
@@ -127,8 +149,18 @@ class Api:
                 raise VoucherError("the voucher belongs to another key: have it extended to one of this owner's keys")
         except FdoError as error:
             return Imported(guid=guid, device_info=device_info, verdict="refused", reason=error.reason)
-        added = await self._store.add(voucher, serial=device_info, origin="upload", now=_now())
-        return Imported(guid=guid, device_info=device_info, verdict="imported" if added else "known")
+        serial = given or serial_number(voucher.chain[0] if voucher.chain else b"")
+        known = None if serial else await self._queries.device(guid)
+        serial = serial or (known.serial if known else device_info)
+        if await self._store.add(voucher, serial=serial, origin="upload", now=_now()):
+            return Imported(guid=guid, serial=serial, device_info=device_info, verdict="imported")
+        return await self._known(guid, given)
+
+    async def _known(self, guid: str, given: str) -> Imported:
+        device = await self._queries.device(guid)
+        serial, device_info = (device.serial, device.device_info) if device else ("", None)
+        reason = f"it keeps the serial number {serial}: forget the device first" if given not in ("", serial) else ""
+        return Imported(guid=guid, serial=serial, device_info=device_info, verdict="known", reason=reason)
 
     async def _pem(self, request: Request) -> Response:
         voucher = await self._voucher(request)
@@ -217,6 +249,10 @@ def _guid(request: Request) -> str:
 
 def _unknown(request: Request) -> Problem:
     return Problem(404, f"this owner has no voucher for device {_guid(request)}", remedy=_IMPORT)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable()).strip()
 
 
 def _now() -> int:

@@ -14,12 +14,15 @@ from ashore.keys import FileKeyStore, KeyKind, KeysError
 from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
+from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
 from ashore_owner.documents import Documents
+from ashore_owner.downloads import Downloads
+from ashore_owner.fetching import Networks
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
@@ -45,14 +48,15 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
         database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
     )
     store = Store(database, registrar.wake)
-    documents = Documents(database)
-    catalogue = Catalogue(documents)
+    documents, downloads = Documents(database), _downloads(settings)
+    catalogue = Catalogue(documents, downloads)
     await catalogue.seed(int(time.time() * 1000))
     exchange = _exchange(context, keys, store, catalogue, signers)
     profiles = ProfilesApi(documents, catalogue)
     devices = Api(store, Queries(database), catalogue, registrar, signers)
     subscribers = Subscribers(context.bus, store, signers)
     relay = Relay(database, context.bus, outbox)
+    context.metrics.measured_by(Backlog(database, outbox, context.metrics).measure)
     try:
         yield App(
             fdo=exchange,
@@ -62,6 +66,7 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
             problems={CursorInvalid: 422, StorageUnavailable: 503},
         )
     finally:
+        await downloads.close()
         await exchange.drain()
         await database.close()
 
@@ -88,6 +93,11 @@ def _exchange(
     )
     context.metrics.sessions.set_function(lambda: exchange.sessions)
     return exchange
+
+
+def _downloads(settings: OwnerSettings) -> Downloads:
+    networks = Networks(settings.download_networks)
+    return Downloads(networks, limit=settings.download_limit, folder=settings.data_dir)
 
 
 def load_signers(keys: FileKeyStore) -> dict[str, Signer]:

@@ -1,7 +1,7 @@
 """Which profile a device gets, and its steps ready to run.
 
 Profiles and rules are read often and changed seldom: they are kept in memory for a few seconds, so that a change made
-through another replica is seen soon. Resources are read when a device needs them.
+through another replica is seen soon. Resources are read when a device needs them, and what a URL names is fetched then.
 """
 
 import time
@@ -13,7 +13,8 @@ import msgspec
 from ashore.fdo.errors import NotFoundError
 from ashore.fdo.serviceinfo.modules import OwnerModule
 from ashore_owner.documents import Documents
-from ashore_owner.profiles import HELLO, Facts, Profile, Rule, choose, decode_profile, modules, resources
+from ashore_owner.downloads import Downloads
+from ashore_owner.profiles import HELLO, Facts, Profile, Rule, Sources, choose, decode_profile, modules, resources
 
 PROFILE: Final = "profile"
 RULES: Final = "rules"
@@ -35,8 +36,14 @@ class Choice(NamedTuple):
 class Catalogue:
     """Profiles and rules."""
 
-    def __init__(self, documents: Documents, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        downloads: Downloads | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._documents = documents
+        self._downloads = downloads or Downloads()
         self._clock = clock
         self._profiles: dict[str, tuple[float, Profile | None]] = {}
         self._rules: tuple[float, list[Rule]] = (0.0, [])
@@ -67,7 +74,7 @@ class Catalogue:
             if content is None:
                 raise NotFoundError(f"profile {profile.name} sends the resource {name!r}, which is not there")
             contents[name] = content
-        return modules(profile, facts, contents)
+        return modules(profile, facts, Sources(contents, self._downloads.begin))
 
     async def profile(self, name: str) -> Profile | None:
         """A profile by its name."""

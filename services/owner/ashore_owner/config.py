@@ -1,11 +1,15 @@
 """What the owner service is told, beside what every service is told."""
 
+import ipaddress
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
 from ashore.config import Settings
 from ashore.fdo.ciphers import SvkLength
+from ashore_owner.downloads import LIMIT
+from ashore_owner.fetching import NONE, PUBLIC
 
 
 class OwnerSettings(Settings, frozen=True, kw_only=True):
@@ -33,3 +37,25 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
     session_seconds: Annotated[
         int, Meta(ge=10, le=86_400, description="How long an onboarding may be silent before it is given up.")
     ] = 600
+    download_networks: Annotated[
+        list[str],
+        Meta(
+            description="From where this service may fetch files that profiles name by a URL: `public` is the open "
+            "internet without loopback, link-local and private addresses; `10.2.0.0/16` and the like, separated by "
+            "commas, allow others; `none` allows nothing."
+        ),
+    ] = field(default_factory=lambda: [PUBLIC])
+    download_limit: Annotated[
+        int,
+        Meta(ge=1, le=1 << 40, description="Longest file that it fetches, bytes; four times as much is kept on disk."),
+    ] = LIMIT
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with fields taken together."""
+        yield from super().check()
+        for name in self.download_networks:
+            try:
+                if name not in (PUBLIC, NONE):
+                    ipaddress.ip_network(name, strict=False)
+            except ValueError:
+                yield f"ASHORE_DOWNLOAD_NETWORKS has '{name}': expected public, none, or a network such as 10.2.0.0/16"

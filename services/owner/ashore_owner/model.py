@@ -131,6 +131,8 @@ class Imported(msgspec.Struct, kw_only=True):
     """What became of one voucher that was handed in."""
 
     guid: str | None = None
+    serial: str = ""
+    """As the import said it, else the device's certificate, else what is known of the device, else its model."""
     device_info: str | None = None
     verdict: Literal["imported", "known", "refused"]
     reason: str = ""

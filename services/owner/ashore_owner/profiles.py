@@ -6,15 +6,15 @@ script as small files and as its environment, never by pasting text into it: a n
 
 import fnmatch
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from ashore.fdo.serviceinfo.command import RunCommand as CommandModule
 from ashore.fdo.serviceinfo.devmod import Devmod
-from ashore.fdo.serviceinfo.download import DownloadFile
+from ashore.fdo.serviceinfo.download import Arrive, DownloadFile, DownloadLater
 from ashore.fdo.serviceinfo.fdo_sys import ExecPolled, FetchFile, WriteFile
 from ashore.fdo.serviceinfo.modules import OwnerModule
 from ashore.fdo.serviceinfo.upload import UploadFile
@@ -68,12 +68,30 @@ class FetchFileStep(Step, tag="fetch_file", kw_only=True):
     may_fail: bool = False
 
 
-class DownloadStep(Step, tag="download", kw_only=True):
-    """Send a stored resource, of any size, and have its hash confirmed."""
+class DownloadStep(Step, tag="download", kw_only=True, omit_defaults=True):
+    """Send a file, of any size, and have its hash confirmed: a stored `resource`, or what this service fetches."""
 
     name: FileName
-    resource: Annotated[str, Meta(min_length=1, max_length=150, description="Name of a resource of this service.")]
+    resource: (
+        Annotated[str, Meta(min_length=1, max_length=150, description="Name of a resource of this service.")] | None
+    ) = None
+    url: (
+        Annotated[
+            str, Meta(pattern="^https?://", max_length=2000, description="From where this service fetches the file.")
+        ]
+        | None
+    ) = None
+    sha384: (
+        Annotated[str, Meta(pattern="^[0-9a-f]{96}$", description="SHA-384 that the fetched file must have, hex.")]
+        | None
+    ) = None
     may_fail: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.resource is None) == (self.url is None):
+            raise ValueError("a download step has either a `resource` or a `url`")
+        if self.url is None and self.sha384 is not None:
+            raise ValueError("`sha384` belongs to a `url`; what is stored here needs none")
 
 
 class WgetStep(Step, tag="wget", kw_only=True):
@@ -155,18 +173,26 @@ HELLO: Final = Profile(
 
 def resources(profile: Profile) -> list[str]:
     """The stored resources that a profile sends."""
-    return [step.resource for step in profile.steps if isinstance(step, DownloadStep)]
+    return [step.resource for step in profile.steps if isinstance(step, DownloadStep) and step.resource is not None]
 
 
-def modules(profile: Profile, facts: Facts, contents: Mapping[str, bytes]) -> list[OwnerModule]:
-    """The steps as FSIMs that this device has; `contents` holds the resources by name."""
+class Sources(NamedTuple):
+    """Where the files of `download` steps come from."""
+
+    resources: Mapping[str, bytes]
+    begin: Callable[[str, str | None], Arrive]
+    """Begins to fetch a URL, with the hash that its file must have."""
+
+
+def modules(profile: Profile, facts: Facts, sources: Sources) -> list[OwnerModule]:
+    """The steps as FSIMs that this device has."""
     offered = set(facts.devmod.modules) if facts.devmod else set()
     variables = {"DEVICE_GUID": facts.guid, "DEVICE_NAME": facts.serial or facts.guid, **profile.variables}
     plan: list[OwnerModule] = []
     if any(isinstance(step, RunScriptStep) for step in profile.steps):
         plan += _environment(variables, offered)
     for step in profile.steps:
-        plan += _step(step, offered, contents)
+        plan += _step(step, offered, sources)
     return plan
 
 
@@ -176,7 +202,7 @@ def _environment(variables: Mapping[str, str], offered: set[str]) -> list[OwnerM
     return [_write(ENVIRONMENT_FILE, lines.encode(), offered), *files]
 
 
-def _step(step: AnyStep, offered: set[str], contents: Mapping[str, bytes]) -> list[OwnerModule]:
+def _step(step: AnyStep, offered: set[str], sources: Sources) -> list[OwnerModule]:
     match step:
         case WriteFileStep():
             content = step.content if step.content is not None else (step.text or "").encode()
@@ -193,10 +219,17 @@ def _step(step: AnyStep, offered: set[str], contents: Mapping[str, bytes]) -> li
         case FetchFileStep():
             return [FetchFile(step.name, limit=step.limit, optional=step.optional, may_fail=step.may_fail)]
         case DownloadStep():
-            content = contents[step.resource]
-            return [DownloadFile(step.name, content, optional=step.optional, may_fail=step.may_fail)]
+            return [_download(step, sources)]
     digest = bytes.fromhex(step.sha384) if step.sha384 else None
     return [Wget(step.url, step.name, sha384=digest, optional=step.optional, may_fail=step.may_fail)]
+
+
+def _download(step: DownloadStep, sources: Sources) -> OwnerModule:
+    if step.url is None:
+        content = sources.resources[step.resource or ""]
+        return DownloadFile(step.name, content, optional=step.optional, may_fail=step.may_fail)
+    arrive = sources.begin(step.url, step.sha384)
+    return DownloadLater(step.name, arrive, optional=step.optional, may_fail=step.may_fail)
 
 
 def _write(name: str, content: bytes, offered: set[str], *, optional: bool = False) -> OwnerModule:

@@ -25,6 +25,8 @@ async def build(context: Context[RendezvousSettings]) -> AsyncIterator[App]:
     settings, bus, clock = context.settings, context.bus, time.time
     rules = Rules(bus, clock, read_trusted(settings.trusted_keys))
     registrations, publisher = Registrations(bus, clock), Publisher(bus)
+    context.metrics.outbox.set_function(lambda: len(publisher))
+    context.metrics.outbox_age.set_function(lambda: publisher.oldest_seconds(clock()))
     exchange = RendezvousExchange(
         Sealer(read_session_key(settings)),
         bus,

@@ -27,11 +27,17 @@ class Publisher:
     def __init__(self, bus: Bus, capacity: int = CAPACITY) -> None:
         self._bus = bus
         self._waiting: deque[Envelope] = deque(maxlen=capacity)
+        self._leaving: list[Envelope] = []
         self._woken = asyncio.Event()
         self._lost = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._leaving) + len(self._waiting)
+
+    def oldest_seconds(self, now: float) -> float:
+        """For how long the oldest has waited, by the time at which its fact happened; 0 where none waits."""
+        oldest = next(iter(self._leaving or self._waiting), None)
+        return max(0.0, now - oldest.time.timestamp()) if oldest else 0.0
 
     def tell(self, envelope: Envelope) -> None:
         """Publish this soon."""
@@ -68,14 +74,14 @@ class Publisher:
             log.warning("facts were lost: too many waited for the bus", lost=self._lost)
             self._lost = 0
         while self._waiting:
-            taken = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+            self._leaving = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+            left, results = self._leaving, list[BusUnavailable | None]()
             try:
-                results = await asyncio.gather(*map(self._publish, taken))
-            except asyncio.CancelledError:
-                self._waiting.extendleft(reversed(taken))
-                raise
-            left = [envelope for envelope, result in zip(taken, results, strict=True) if result is not None]
-            self._waiting.extendleft(reversed(left))
+                results = await asyncio.gather(*map(self._publish, self._leaving))
+                left = [envelope for envelope, result in zip(self._leaving, results, strict=True) if result is not None]
+            finally:
+                self._waiting.extendleft(reversed(left))
+                self._leaving = []
             if error := next(filter(None, results), None):
                 raise error
         self._woken.clear()

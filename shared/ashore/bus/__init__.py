@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import msgspec
 
-from ashore.events import Envelope
+from ashore.events import DeadLetter, Envelope
 
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest request or answer between replicas: an FDO message of 64 KiB and the session around it."""
@@ -54,6 +54,14 @@ class NotPermitted(BusRefused):
     """The user has no right to that subject."""
 
 
+class RetryFailed(BusError):  # noqa: N818 - named by what happened to the retry
+    """The subscriber could not handle the dead letter's event this time either; the letter stays."""
+
+
+class LetterGone(BusRefused):
+    """There is no such dead letter, or no more."""
+
+
 class ServerTooOld(BusError):  # noqa: N818 - named by the condition that people act on
     """The NATS server lacks what ashore needs, and would silently ignore it."""
 
@@ -79,6 +87,14 @@ class Redelivery(msgspec.Struct, frozen=True, kw_only=True):
     def delay_after(self, attempt: int) -> float:
         """How long to wait after this many deliveries, from 1."""
         return self.delays[min(attempt, len(self.delays)) - 1]
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as it stands in its stream, by its number there."""
+
+    number: int
+    parked_at: datetime
+    letter: DeadLetter
 
 
 class Serving(Protocol):
@@ -111,8 +127,24 @@ class Bus(Protocol):
         """Hand every event of these names to the handler, from the first one kept, until cancelled.
 
         Several replicas with the same durable name share the work. Each event comes at least once, in no promised
-        order. When the handler raises, the event comes again later, and is at last parked among the dead letters.
+        order. When the handler raises, the event comes again later, and is at last parked among the dead letters. From
+        there a `retry` brings it back to this handler.
         """
+        ...
+
+    def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
+        """Yield the dead letters of all subscribers, from this number on, oldest first; it ends with the last one."""
+        ...
+
+    async def retry(self, letter: Letter) -> None:
+        """Hand the event to the subscriber that failed, and to no other, then drop the letter.
+
+        RetryFailed if it fails again or does not listen, LetterGone if somebody else was faster.
+        """
+        ...
+
+    async def drop(self, number: int) -> None:
+        """Delete a dead letter; LetterGone where there is none. The event itself stays where it is."""
         ...
 
     def follow(

@@ -7,7 +7,9 @@ from the clock that is handed in; waiting between deliveries is real.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from secrets import token_hex
 from typing import Self
 
@@ -17,11 +19,14 @@ from ashore import events
 from ashore.bus import (
     BusUnavailable,
     Handler,
+    Letter,
+    LetterGone,
     NoResponder,
     Redelivery,
     RequestFailed,
     Responder,
     Serving,
+    letters,
     rules,
 )
 from ashore.bus.delivery import Again, Delivery, Parked, attempt
@@ -51,8 +56,13 @@ class MemoryBus:
         """See `Bus.consume`."""
         async with asyncio.TaskGroup() as group:
             for name in names:
-                for _ in range(self._redelivery.concurrency):
-                    group.create_task(self._work(durable, name, handler))
+                group.create_task(self._consume(durable, name, handler))
+
+    async def _consume(self, durable: str, name: str, handler: Handler) -> None:
+        retrier = letters.Retrier(partial(self._letter, durable, name), handler, self._redelivery)
+        async with await self.serve(letters.retry_subject(durable, name), retrier), asyncio.TaskGroup() as group:
+            for _ in range(self._redelivery.concurrency):
+                group.create_task(self._work(durable, name, handler))
 
     async def _work(self, durable: str, name: str, handler: Handler) -> None:
         stream = self._streams[events.stream_of([name]).name]
@@ -103,6 +113,32 @@ class MemoryBus:
                     _log.warning("event left out", sequence=one.sequence, error=str(error))
             if not found:
                 await stream.wait(None)
+
+    async def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
+        """See `Bus.letters`."""
+        await self.check()
+        for one in self._streams[events.DEAD_LETTERS.name].live():
+            letter = letters.read(one.sequence, one.body) if one.sequence >= first else None
+            if letter is not None:
+                yield letter
+
+    async def _letter(self, durable: str, name: str, number: int) -> Letter | None:
+        async for found in self.letters(number):
+            mine = (found.letter.durable, found.letter.event) == (durable, name)
+            return found if found.number == number and mine else None
+        return None
+
+    async def retry(self, letter: Letter) -> None:
+        """See `Bus.retry`."""
+        await letters.order(lambda subject, body, timeout: self.request(subject, body, timeout=timeout), letter)
+        with suppress(LetterGone):
+            await self.drop(letter.number)
+
+    async def drop(self, number: int) -> None:
+        """See `Bus.drop`."""
+        await self.check()
+        if not self._streams[events.DEAD_LETTERS.name].discard(number):
+            raise LetterGone(f"there is no dead letter {number}")
 
     async def put(self, subject: str, body: bytes, *, ttl: int | None, expected: int | None = None) -> int:
         """See `Bus.put`."""

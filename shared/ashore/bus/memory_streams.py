@@ -78,6 +78,10 @@ class MemoryStream:
         """Remove every message on the subject."""
         self._messages = {one.sequence: one for one in self.live() if one.subject != subject}
 
+    def discard(self, sequence: int) -> bool:
+        """Remove one message; False where there is none."""
+        return self._messages.pop(sequence, None) is not None
+
     def _check_room(self, subject: str, body: bytes, expected: int | None) -> None:
         found = self.find(subject)
         revision = found.sequence if found else 0

@@ -2,7 +2,8 @@
 
 A user's inbox is private (`_INBOX_<name>`), so that nobody reads another's answers. It may publish its own facts, make
 and read its own consumers, and read its own values. Only `admin` declares streams. Devices have no user here at all:
-they speak FDO to the services.
+they speak FDO to the services. The command line reads events and publishes none; it may order that a dead letter is
+tried again, which names the letter and cannot carry another event.
 """
 
 import msgspec
@@ -25,6 +26,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """First tokens of the values in RENDEZVOUS that are its own."""
     follows: bool = False
     """Whether it may read every stream of events."""
+    amends: bool = False
+    """Whether it may order that dead letters are tried again, and delete them."""
     replicas: bool = False
     """Whether its replicas ask one another, on `replica.<name>.<replica>`."""
 
@@ -55,7 +58,7 @@ USERS: tuple[User, ...] = (
         consumes=("voucher-extended", "device-redirected"),
         replicas=True,
     ),
-    User(name="cli", follows=True),
+    User(name="cli", follows=True, amends=True),
 )
 
 _READABLE = (FACTS, PRESENCE, DEAD_LETTERS)
@@ -66,7 +69,11 @@ def permissions(user: User) -> JSON:
     if user.admin:
         return {"publish": ">", "subscribe": ">"}
     inbox = f"_INBOX_{user.name}.>"
-    listens = [inbox, f"replica.{user.name}.*"] if user.replicas else [inbox]
+    listens = [inbox]
+    if user.replicas:
+        listens.append(f"replica.{user.name}.*")
+    if user.consumes:
+        listens.append(f"retry.{user.name}.*")
     return {
         "publish": {"allow": _publishes(user)},
         "subscribe": {"allow": listens},
@@ -81,13 +88,18 @@ def _publishes(user: User) -> list[str]:
     for name in user.consumes:
         allowed += _consumer(f"{user.name}-{name}", name)
     if user.consumes:
-        allowed.append(f"dead-letter.{user.name}.*")
+        # Its own letters it may write, and read again when it is told to: whatever the consumer's name, the server
+        # compares the filter in the subject with the one that is asked for.
+        letters = f"dead-letter.{user.name}"
+        allowed += [f"{letters}.*", f"$JS.API.CONSUMER.CREATE.{DEAD_LETTERS.name}.*.{letters}.>"]
     for name in user.keeps:
         allowed += [f"{name}.>", f"$JS.API.DIRECT.GET.{RENDEZVOUS.name}.{name}.>"]
     if user.keeps:
         allowed.append(f"$JS.API.STREAM.PURGE.{RENDEZVOUS.name}")
     if user.follows:
         allowed += [right for stream in _READABLE for right in _reader(stream.name)]
+    if user.amends:
+        allowed += ["retry.*.*", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS.name}"]
     if user.replicas:
         allowed.append(f"replica.{user.name}.*")
     return allowed

@@ -76,9 +76,9 @@ class Connection:
         """Read something that is not JSON."""
         return (await self._send("GET", path)).content
 
-    async def send(self, method: str, path: str, body: object, kind: type[T]) -> T:
+    async def send(self, method: str, path: str, body: object, kind: type[T], query: Query | None = None) -> T:
         """Change something; bytes are sent as they are, everything else as JSON."""
-        return self._decode(await self._send(method, path, body), kind)
+        return self._decode(await self._send(method, path, body, query), kind)
 
     async def order(self, method: str, path: str, body: object = None) -> bytes:
         """Change something whose answer matters to nobody, or is no JSON."""

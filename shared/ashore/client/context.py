@@ -2,7 +2,8 @@
 
 The environment comes first: `ASHORE_OWNER_URL` (and so on for each service), `ASHORE_NATS_URL`, `ASHORE_TOKEN` or
 `ASHORE_OWNER_TOKEN`, secrets also as `..._FILE`. What it does not say stands in `cli.toml` of the data folder, which
-`ashore up` writes. Without either the services are looked for on this machine, at their usual ports.
+`ashore up` writes, and `ashore init --separate` for containers. Without either the services are looked for on this
+machine, at their usual ports.
 """
 
 import json
@@ -24,7 +25,8 @@ DEFAULT_URLS: Final = {
 }
 DEFAULT_NATS_URL: Final = "nats://127.0.0.1:4222"
 _HEAD: Final = (
-    "# Written by `ashore up`: it tells the command line where the services are. Paths are relative to here.\n"
+    "# Written by `ashore up` or `ashore init`: where the services are, for the command line. Paths are relative to "
+    "here.\n"
 )
 
 

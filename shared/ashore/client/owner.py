@@ -38,9 +38,9 @@ class OwnerClient:
         """A file that a device sent in a step of an onboarding."""
         return await self.connection.get_bytes(f"/onboardings/{onboarding}/files/{position}")
 
-    async def import_vouchers(self, content: bytes) -> list[Imported]:
-        """Hand in vouchers, PEM blocks or one in CBOR."""
-        return (await self.connection.send("POST", "/vouchers", content, ImportReport)).items
+    async def import_vouchers(self, content: bytes, *, serial: str | None = None) -> list[Imported]:
+        """Hand in vouchers, PEM blocks or one in CBOR; the serial number of the device where there is only one."""
+        return (await self.connection.send("POST", "/vouchers", content, ImportReport, {"serial": serial})).items
 
     async def voucher_pem(self, guid: str) -> bytes:
         """A device's voucher as a PEM block."""

@@ -99,6 +99,7 @@ class Imported(msgspec.Struct, kw_only=True):
     """What became of one voucher that was handed in."""
 
     guid: str | None = None
+    serial: str = ""
     device_info: str | None = None
     verdict: str
     """`imported`, `known` or `refused`."""

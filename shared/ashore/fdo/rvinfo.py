@@ -64,9 +64,12 @@ class Directive(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown
     user_input: bool = False
     delay_seconds: Annotated[int, msgspec.Meta(ge=0, le=3600)] | None = None
     """At most an hour: the C client takes no more."""
-    sv_cert_hash: str | None = None
-    """Hex of a CBOR-encoded Hash of the server's certificate."""
-    cl_cert_hash: str | None = None
+    sv_cert_hash: Annotated[
+        str | None, msgspec.Meta(description="The https server's certificate: hex of a CBOR-encoded Hash of it in DER.")
+    ] = None
+    cl_cert_hash: Annotated[
+        str | None, msgspec.Meta(description="The certificate of an authority above it, in the same form.")
+    ] = None
     ext_rv: list[str] | None = None
 
     def urls(self, *, owner: bool = False) -> list[str]:

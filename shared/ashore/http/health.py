@@ -92,7 +92,7 @@ def operations(health: Health, metrics: Metrics) -> list[Route]:
         return Response(msgspec.json.encode(readiness), status, headers)
 
     async def numbers(_request: Request) -> Response:
-        return Response(metrics.render(), headers={"content-type": METRICS_TYPE})
+        return Response(await metrics.collect(), headers={"content-type": METRICS_TYPE})
 
     tags = ["operations"]
     return [

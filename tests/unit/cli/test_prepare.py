@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from ashore import bundles
+from ashore.client import Context
+from ashore.client.context import FILE, Place
+from ashore.config import Secret
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
 
@@ -67,6 +70,34 @@ def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_pat
     seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner")]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
     assert len({*seeds, *sessions}) == 6
+
+
+def test_each_service_has_a_token_of_its_own_and_the_command_line_knows_them(layout: Layout, tmp_path: Path) -> None:
+    folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
+
+    own = {name: folders[name]["admin-token"] for name in ("manufacturer", "rendezvous", "owner")}
+    assert len({*own.values(), layout.token.read_bytes()}) == 4
+    assert "admin-token" not in folders["cli"]
+    context = Context.load({}, data_dir=tmp_path / "cli")
+    known = {name: place.token for name, place in context.services.items()}
+    assert known == {name: Secret(token.decode().strip()) for name, token in own.items()}
+    assert context.services["owner"].url == "http://owner:8042"
+    assert (context.nats.url, context.nats.seed) == (
+        "nats://nats:4222",
+        Secret(layout.seed("cli").read_text().strip()),
+    )
+    assert [path for path in (tmp_path / "cli").iterdir() if path.stat().st_mode & 0o077 and path.name != FILE] == []
+
+
+def test_a_token_that_an_operator_gives_a_service_reaches_the_command_line(layout: Layout, tmp_path: Path) -> None:
+    separate(layout, tmp_path)
+    (tmp_path / "owner" / "admin-token").write_text("another\n")
+    (tmp_path / "cli" / FILE).write_text('[services.owner]\nurl = "http://mine"\ntoken_file = "owner-token"\n')
+
+    separate(layout, tmp_path)
+
+    context = Context.load({}, data_dir=tmp_path / "cli")
+    assert context.services["owner"] == Place(url="http://mine", token=Secret("another"))
 
 
 def test_separating_again_changes_nothing(layout: Layout, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ashore.fdo.serviceinfo import DeviceTurn, ServiceInfoError, StepFailedError
-from ashore.fdo.serviceinfo.download import DownloadDevice, DownloadFile
+from ashore.fdo.serviceinfo.download import Content, DownloadDevice, DownloadFile, DownloadLater
 from ashore.fdo.serviceinfo.fdo_sys import FetchFile, WriteFile
 from ashore.fdo.serviceinfo.owner import OwnerConversation
 from ashore.fdo.serviceinfo.upload import UploadFile
@@ -36,6 +36,41 @@ async def test_a_file_is_downloaded_from_a_memory_map(tmp_path: Path) -> None:
         steps = [DownloadFile("big", memoryview(content), sha384=SHA384), WriteFile("same", memoryview(content))]
         await converse(steps, host)
     assert host.files == {"big": CONTENT, "same": CONTENT}
+
+
+class Coming:
+    """A file that arrives, or fails to, when it has been asked for so often."""
+
+    def __init__(self, looks: int, error: str = "") -> None:
+        self.looks, self.error = looks, error
+
+    def __call__(self) -> Content | None:
+        self.looks -= 1
+        if self.looks > 0:
+            return None
+        if self.error:
+            raise StepFailedError(self.error)
+        return Content(CONTENT, SHA384)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("looks", [0, 1, 50])
+async def test_a_file_that_the_owner_still_fetches_is_waited_for(looks: int, size: int | None) -> None:
+    host = MemoryHost()
+    steps = [WriteFile("before", b"1"), DownloadLater("a", Coming(looks)), WriteFile("after", b"2")]
+    owner, _ = await converse(steps, host, device_takes=size)
+    assert host.files == {"before": b"1", "a": CONTENT, "after": b"2"}
+    assert [outcome.state for outcome in owner.outcomes] == ["done"] * 3
+
+
+async def test_a_file_that_the_owner_cannot_fetch_fails_the_step_with_the_reason() -> None:
+    with pytest.raises(StepFailedError, match="download a: the site is down"):
+        await converse([DownloadLater("a", Coming(5, "the site is down"))], MemoryHost())
+    host = MemoryHost()
+    steps = [DownloadLater("a", Coming(5, "the site is down"), may_fail=True), WriteFile("b", b"x")]
+    owner, _ = await converse(steps, host)
+    assert [outcome.state for outcome in owner.outcomes] == ["failed", "done"]
+    assert host.files == {"b": b"x"}
 
 
 async def test_data_comes_in_pieces_of_at_most_1014_bytes() -> None:

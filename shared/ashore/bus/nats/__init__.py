@@ -10,10 +10,11 @@ import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from ashore import events
-from ashore.bus import BusUnavailable, Handler, Redelivery, Responder, Serving, rules
-from ashore.bus.nats import calls, replies, streams, values
+from ashore.bus import BusUnavailable, Handler, Letter, LetterGone, Redelivery, Responder, Serving, letters, rules
+from ashore.bus.nats import calls, parked, replies, streams, values
 from ashore.bus.nats.consuming import Worker
 from ashore.bus.nats.following import Follower
 from ashore.bus.nats.link import Link, Options
@@ -72,14 +73,32 @@ class NatsBus:
         """See `Bus.consume`."""
         async with asyncio.TaskGroup() as group:
             for name in names:
-                worker = Worker(self._link, durable, name, handler, self._redelivery)
-                group.create_task(worker.run(), name=f"consume-{durable}-{name}")
+                group.create_task(self._consume(durable, name, handler), name=f"consume-{durable}-{name}")
+
+    async def _consume(self, durable: str, name: str, handler: Handler) -> None:
+        retrier = letters.Retrier(partial(parked.own, self._link, durable, name), handler, self._redelivery)
+        async with replies.Server(self._link, letters.retry_subject(durable, name), retrier, group=durable):
+            await Worker(self._link, durable, name, handler, self._redelivery).run()
 
     def follow(
         self, subjects: Sequence[str], *, since: datetime | None = None, replay: bool = False
     ) -> AsyncGenerator[tuple[int, events.Envelope], None]:
         """See `Bus.follow`."""
         return Follower(self._link, subjects, since, replay=replay).run()
+
+    def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
+        """See `Bus.letters`."""
+        return parked.everyone(self._link, first)
+
+    async def retry(self, letter: Letter) -> None:
+        """See `Bus.retry`."""
+        await letters.order(partial(replies.request, self._link), letter)
+        with suppress(LetterGone):
+            await self.drop(letter.number)
+
+    async def drop(self, number: int) -> None:
+        """See `Bus.drop`."""
+        await parked.drop(self._link, number)
 
     async def put(self, subject: str, body: bytes, *, ttl: int | None, expected: int | None = None) -> int:
         """See `Bus.put`."""

@@ -18,6 +18,7 @@ NANOSECONDS = 1_000_000_000
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _MAXIMUM_BYTES = {10047, 10077}
+_NO_SUCH_SEQUENCE = 10043
 _UNAVAILABLE = 503
 _NOT_FOUND = 404
 
@@ -36,7 +37,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class NotFound(BusRefused):
-    """There is no such stream or consumer."""
+    """There is no such stream, consumer or message."""
 
 
 async def call(connection: Connection, operation: str, request: Mapping[str, object] | None = None) -> JSON:
@@ -73,7 +74,7 @@ def _as_ours(error: ApiError, what: str) -> Exception:
         return Conflict(text)
     if error.err_code in _MAXIMUM_BYTES:
         return StoreFull(text)
-    if error.code == _NOT_FOUND:
+    if error.code == _NOT_FOUND or error.err_code == _NO_SUCH_SEQUENCE:
         return NotFound(text)
     # 503: no leader at the moment, no space on the disk. 500: the server stumbled. Both may pass.
     return BusUnavailable(text) if error.code in (500, _UNAVAILABLE) else BusRefused(text)

@@ -113,8 +113,11 @@ class Connection:
         return message
 
     @asynccontextmanager
-    async def listen(self, subject: str) -> AsyncIterator["asyncio.Queue[Msg | None]"]:
-        """Put what arrives on the subject into a queue; None when the connection has ended."""
+    async def listen(self, subject: str, group: str = "") -> AsyncIterator["asyncio.Queue[Msg | None]"]:
+        """Put what arrives on the subject into a queue; None when the connection has ended.
+
+        Of those who listen in the same group one gets each message, whichever it is.
+        """
         queue: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._listeners[subject] = queue
 
@@ -122,7 +125,7 @@ class Connection:
             queue.put_nowait(message)
 
         try:
-            subscription = await self.client.subscribe(subject, cb=arrived)
+            subscription = await self.client.subscribe(subject, queue=group, cb=arrived)
         except nats.errors.Error as error:
             del self._listeners[subject]
             raise BusUnavailable(f"cannot listen to {subject}: {_text(error)}") from error

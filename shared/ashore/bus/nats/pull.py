@@ -25,11 +25,12 @@ _ACK_TOKENS = 9
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Where a delivered message stands: in its stream, in its consumer, and how often it was delivered."""
+    """Where a delivered message stands: in its stream, in its consumer, how often it was delivered, what follows it."""
 
     sequence: int
     consumer_sequence: int
     delivered: int
+    left: int
 
     @classmethod
     def of(cls, message: Msg) -> Self:
@@ -39,7 +40,7 @@ class Position(msgspec.Struct, frozen=True):
         # has domain and account in front of the stream.
         first = 4 if len(tokens) == _ACK_TOKENS else 6
         delivered, sequence, consumer_sequence = (int(token) for token in tokens[first : first + 3])
-        return cls(sequence, consumer_sequence, delivered)
+        return cls(sequence, consumer_sequence, delivered, int(tokens[first + 4]))
 
 
 async def make(connection: Connection, stream: str, name: str, settings: Mapping[str, object]) -> None:

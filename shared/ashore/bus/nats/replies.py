@@ -29,12 +29,13 @@ async def request(link: Link, subject: str, body: bytes, seconds: float) -> byte
 
 
 class Server:
-    """Serves one subject, on this connection and those after it."""
+    """Serves one subject, on this connection and those after it; of several in one group one gets each request."""
 
-    def __init__(self, link: Link, subject: str, handler: Responder) -> None:
+    def __init__(self, link: Link, subject: str, handler: Responder, group: str = "") -> None:
         self._link = link
         self._subject = subject
         self._handler = handler
+        self._group = group
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
@@ -64,7 +65,7 @@ class Server:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self, connection: Connection) -> None:
-        async with connection.listen(self._subject) as queue:
+        async with connection.listen(self._subject, self._group) as queue:
             # A server that has answered this ping knows of the subscription.
             await connection.ping()
             self.ready.set()

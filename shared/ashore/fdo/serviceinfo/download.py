@@ -7,15 +7,27 @@ The FSIM limits a piece of data to 1014 bytes. The hash is always sent: the C cl
 """
 
 import hashlib
-from typing import ClassVar, Final
+from collections.abc import Callable
+from typing import ClassVar, Final, NamedTuple
 
 from ashore.fdo.serviceinfo import ServiceInfoError, StepFailedError, values
 from ashore.fdo.serviceinfo.host import Host, HostError
-from ashore.fdo.serviceinfo.modules import SOON, DeviceModule, Outlet, OwnerModule
+from ashore.fdo.serviceinfo.modules import LONG, SOON, DeviceModule, Outlet, OwnerModule
 
 MODULE: Final = "fdo.download"
 CHUNK: Final = 1014
 _FAILED: Final = -1
+
+
+class Content(NamedTuple):
+    """A file, with its hash."""
+
+    data: bytes | memoryview
+    sha384: bytes
+
+
+Arrive = Callable[[], Content | None]
+"""Gives a file that somebody fetches, None as long as it is on its way; raises StepFailedError if it will not come."""
 
 
 class DownloadFile(OwnerModule):
@@ -81,6 +93,28 @@ class DownloadFile(OwnerModule):
             super().timed_out()
         else:
             self.succeed()
+
+
+class DownloadLater(DownloadFile):
+    """Give the device a file that the owner does not have yet. Until it is there the device waits, as for a program."""
+
+    def __init__(self, name: str, arrive: Arrive, *, optional: bool = False, may_fail: bool = False) -> None:
+        super().__init__(name, b"", optional=optional, may_fail=may_fail, patience=LONG)
+        self._arrive: Arrive | None = arrive
+
+    def produce(self, out: Outlet) -> None:
+        """Say nothing until the file is there."""
+        if self._arrive is not None:
+            try:
+                content = self._arrive()
+            except StepFailedError as error:
+                self.fail(error.reason)
+                return
+            if content is None:
+                return
+            self._content, self._sha384 = memoryview(content.data), content.sha384
+            self._arrive, self.patience = None, SOON
+        super().produce(out)
 
 
 class DownloadDevice(DeviceModule):
