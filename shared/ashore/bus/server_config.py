@@ -1,8 +1,10 @@
 """What the embedded NATS server is told: its listeners, its users and how safely it stores.
 
-The configuration is written as JSON, which the server reads as well as its own format, so nothing needs escaping.
+The configuration is written as JSON, which the server reads as well as its own format, so nothing needs escaping. What
+listens beyond this machine speaks TLS, or there is no configuration for it.
 """
 
+import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +12,15 @@ from pathlib import Path
 import msgspec
 import nkeys
 
+from ashore.bus import BusError
 from ashore.bus.permissions import JSON, USERS, mqtt_permissions, permissions
+
+# A handshake that takes longer is no client's, and it holds a connection.
+_HANDSHAKE_SECONDS = 5
+
+
+class Unencrypted(BusError):  # noqa: N818 - named by what would happen
+    """A server that would speak plain text with other machines."""
 
 
 class Listeners(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +30,13 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     monitor_port: int
     mqtt_port: int | None = None
+    certificate: Path | None = None
+    """Private key and certificate in one PEM file: NATS and MQTT speak TLS, and nothing else."""
+
+    @property
+    def scheme(self) -> str:
+        """How clients' URLs begin."""
+        return "tls" if self.certificate else "nats"
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +47,9 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
-    """Return the server's configuration file."""
+    """Return the server's configuration file; raise Unencrypted where it would listen to others in plain text."""
+    if listeners.certificate is None and not _is_loopback(listeners.host):
+        raise Unencrypted(f"NATS would speak plain text on {listeners.host}: give it a certificate, or use 127.0.0.1")
     config: JSON = {
         # The MQTT listener demands a name, and the same one after each start.
         "server_name": "ashore",
@@ -50,9 +69,25 @@ def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
         },
         "authorization": {"users": _users(users, mqtt=listeners.mqtt_port is not None)},
     }
+    secrecy = _tls(listeners.certificate)
+    config |= secrecy
     if listeners.mqtt_port is not None:
-        config["mqtt"] = {"host": listeners.host, "port": listeners.mqtt_port}
+        config["mqtt"] = {"host": listeners.host, "port": listeners.mqtt_port, **secrecy}
     return msgspec.json.format(msgspec.json.encode(config), indent=2)
+
+
+def _tls(certificate: Path | None) -> JSON:
+    if certificate is None:
+        return {}
+    tls: JSON = {"cert_file": str(certificate), "key_file": str(certificate), "min_version": "1.2"}
+    return {"tls": {**tls, "timeout": _HANDSHAKE_SECONDS}}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _users(users: Users, *, mqtt: bool) -> list[JSON]:
