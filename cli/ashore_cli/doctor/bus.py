@@ -1,4 +1,4 @@
-"""The bus: is it there, is it new enough, has it the streams."""
+"""The bus: is it there, is it new enough, whose certificate has it, has it the streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ashore.bus import BusError, BusUnavailable, versions
-from ashore.client import Context
+from ashore.client import Context, client_tls
+from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 from ashore_cli.joining import joined
 
@@ -40,6 +41,13 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
         yield bad("bus", str(error), "use NATS 2.12 or later, with JetStream")
         return
     yield well("bus", f"nats-server {greeting.version} at {url}")
+    if url.startswith("tls:"):
+        tls = client_tls(context.nats.ca_file)
+        met = await asyncio.to_thread(secrecy.examine, "bus", url, tls, "ASHORE_NATS_CA_FILE")
+        if met is not None:
+            yield met
+            if met.unreachable:
+                return
     yield await _streams(context)
 
 

@@ -1,12 +1,12 @@
-"""Makes what must exist before anything starts: keys, public bundles, users of the bus, the admin token.
+"""Makes what must exist before anything starts: keys, public bundles, users of the bus, certificates, the admin token.
 
-Everything is made once and then kept, so preparing again is cheap and changes nothing. The public bundles follow the
-private keys: an operator may put own keys into `keys/`.
+Everything is made once and then kept, so preparing again is cheap and changes nothing, except that servers'
+certificates are renewed in time. The public bundles follow the private keys: an operator may put own keys into `keys/`.
 """
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +14,24 @@ from ashore import bundles, files
 from ashore.bus.permissions import USERS
 from ashore.bus.server_config import Listeners, configuration, prepare_users
 from ashore.keys import KINDS, FileKeyStore
-from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
+from ashore.server_certificates import ServerCertificates
+from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
 from ashore_cli.stack.services import SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
 _PUBLIC_MODE: Final = 0o644
 _CONTAINER_DATA: Final = Path("/data")
+CERTIFICATE: Final = "tls.pem"
+_MQTT: Final = 8883
 
 Told = Callable[[str], None]
 
 
-def prepare(layout: Layout, told: Told) -> None:
-    """Make what is missing; `told` hears of each thing that takes its time. Raise FilesError or KeysError."""
+def prepare(layout: Layout, told: Told, hosts: Iterable[str] = ()) -> None:
+    """Make what is missing; `told` hears of what takes its time. Raise FilesError, KeysError or CertificateError.
+
+    `hosts` are names and addresses under which servers are found, beside those of this very machine.
+    """
     files.private_directory(layout.path)
     for folder in (layout.lock.parent, layout.log("x").parent, layout.devices):
         files.private_directory(folder)
@@ -34,6 +40,7 @@ def prepare(layout: Layout, told: Told) -> None:
     _publish(layout.trusted, "".join(texts))
     keys.session_key()
     prepare_users(layout.nats)
+    _certify(layout, hosts)
     files.read_or_create(layout.token, lambda: secrets.token_urlsafe(32).encode() + b"\n")
 
 
@@ -41,12 +48,14 @@ def separate(layout: Layout, target: Path) -> list[Path]:
     """Give each service a folder of its own below `target`, with the secrets that it needs and no others.
 
     For containers: each folder is mounted as `/data`, and `public` beside it as `/public`. What is
-    in a folder already stays. The layout must be prepared. The answer is the folders.
+    in a folder already stays, but for renewed certificates and the configuration of NATS. The layout must be prepared.
+    The answer is the folders.
     """
     for service in SERVICES:
         folder = files.private_directory(target / service.name)
         _copy(layout.token, folder / ADMIN_TOKEN)
         _copy(layout.seed(service.name), folder / "nats.seed")
+        _hand_out(layout, service.name, folder)
         files.private_directory(folder / "keys")
         # Each has its own, so that who reads one service's cannot seal tokens of another.
         FileKeyStore(folder / "keys").session_key()
@@ -60,16 +69,35 @@ def separate(layout: Layout, target: Path) -> list[Path]:
 def _separate_bus(layout: Layout, target: Path) -> None:
     """The NATS server knows only public keys; the command line gets its own user, and that of the streams' admin."""
     server, people, public = (files.private_directory(target / name) for name in ("nats", "cli", "public"))
-    listeners = Listeners(host="0.0.0.0", port=4222, monitor_port=8222, mqtt_port=1883)
+    certificate = _CONTAINER_DATA / CERTIFICATE
+    listeners = Listeners(host="0.0.0.0", port=4222, monitor_port=8222, mqtt_port=_MQTT, certificate=certificate)
     config = configuration(_CONTAINER_DATA, listeners, prepare_users(layout.nats))
-    files.create_private(server / "nats-server.conf", config)
+    # An older release left one here that knows no TLS.
+    files.replace_private(server / "nats-server.conf", config)
+    _hand_out(layout, "nats", server)
     for user in USERS:
         if user.name in ("admin", "cli"):
             _copy(layout.seed(user.name), people / f"{user.name}.nk")
     _copy(layout.token, people / ADMIN_TOKEN)
     public.chmod(0o755)
-    for path in (*map(layout.bundle, ROLES), layout.trusted):
+    for path in (*map(layout.bundle, ROLES), layout.trusted, layout.authority):
         _publish(public / path.name, path.read_text())
+    _publish(people / AUTHORITY, layout.authority.read_text())
+
+
+def _certify(layout: Layout, hosts: Iterable[str]) -> None:
+    """The authority, once; for NATS and each service a certificate, renewed in time."""
+    kept = ServerCertificates(layout.tls)
+    _publish(layout.authority, kept.authority)
+    names = list(hosts)
+    for server in ("nats", *(service.name for service in SERVICES)):
+        kept.keep(server, names)
+
+
+def _hand_out(layout: Layout, server: str, folder: Path) -> None:
+    """What a server needs to speak TLS, and to believe the others; a renewed certificate replaces the old one."""
+    files.replace_private(folder / CERTIFICATE, layout.certificate(server).read_bytes())
+    _publish(folder / AUTHORITY, layout.authority.read_text())
 
 
 def _prefixes(role: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Where the services are, and which tokens open them.
 
 The environment comes first: `ASHORE_OWNER_URL` (and so on for each service), `ASHORE_NATS_URL`, `ASHORE_TOKEN` or
-`ASHORE_OWNER_TOKEN`, secrets also as `..._FILE`. What it does not say stands in `cli.toml` of the data folder, which
+`ASHORE_OWNER_TOKEN`, secrets also as `..._FILE`; `ASHORE_CA_FILE` and `ASHORE_NATS_CA_FILE` name the authorities that
+are believed over TLS, the second for the bus alone. What it does not say stands in `cli.toml` of the data folder, which
 `ashore up` writes. Without either the services are looked for on this machine, at their usual ports.
 """
 
@@ -40,6 +41,8 @@ class BusPlace(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     seed: Secret | None = None
+    ca_file: Path | None = None
+    """Authorities in PEM for `tls://`, in place of the system's."""
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,12 +84,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         folder = data_dir or Path(environ.get("ASHORE_DATA_DIR") or DATA_DIR)
         known = read(folder / FILE)
         services = {name: _service(name, environ, urls or {}, known, folder) for name in DEFAULT_URLS}
-        ca_file = environ.get("ASHORE_CA_FILE") or known.ca_file
+        name = environ.get("ASHORE_CA_FILE") or known.ca_file
+        ca_file = folder / name if name else None
+        bus_file = environ.get("ASHORE_NATS_CA_FILE")
+        nats = _bus(environ, urls or {}, known, folder)
         return cls(
             data_dir=folder,
             services=services,
-            nats=_bus(environ, urls or {}, known, folder),
-            ca_file=folder / ca_file if ca_file else None,
+            nats=msgspec.structs.replace(nats, ca_file=Path(bus_file) if bus_file else ca_file),
+            ca_file=ca_file,
         )
 
 

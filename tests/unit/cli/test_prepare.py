@@ -61,8 +61,8 @@ def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_pat
     assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous"}
     assert not any(name.startswith("keys/owner") for name in folders["manufacturer"])
     assert not any(name.startswith("keys/manufacturer") for name in folders["owner"])
-    assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key"}
-    assert set(folders["nats"]) == {"nats-server.conf"}
+    assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key", "tls.pem", "ca.pem"}
+    assert set(folders["nats"]) == {"nats-server.conf", "tls.pem", "ca.pem"}
     assert not re.search(rb"\bSU[A-Z0-9]{50}", folders["nats"]["nats-server.conf"])
     seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner")]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
