@@ -140,3 +140,15 @@ def test_every_setting_is_described() -> None:
     assert described["ASHORE_PORT"] == ("ASHORE_PORT", "a whole number from 0 to 65535", "8042", "Port to listen on.")
     assert described["ASHORE_NATS_SEED"].type == "a secret"
     assert all(row.description for row in Settings.describe())
+
+
+@pytest.mark.parametrize("url", ["nats://bus:4222", "tls://one:4222,nats://two:4222"])
+def test_an_authority_for_a_bus_without_tls_is_a_mistake(url: str) -> None:
+    [problem] = problems({"ASHORE_NATS_CA": "-----BEGIN", "ASHORE_NATS_URL": url})
+    assert "begin each URL with tls://" in problem
+
+
+def test_the_authority_of_the_bus_is_given_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN\n")
+    environ = {"ASHORE_NATS_CA_FILE": str(tmp_path / "ca.pem"), "ASHORE_NATS_URL": "tls://one:4222, tls://two:4222"}
+    assert Harbour.load(environ).nats_ca == "-----BEGIN"

@@ -214,8 +214,10 @@ class Connection(asyncio.Protocol):
         if self._active is not None:
             self._active.wind_up()
         elif self._abort_at:
-            self._transport.close()
-            if self._misses_goodbye():
+            # asyncio takes a second close for the end of TLS, and then cuts nothing.
+            if not self._transport.is_closing():
+                self._transport.close()
+            elif self._misses_goodbye():
                 self.cut()
         elif not self._queue and not self._reader.arriving:
             self._hang_up()

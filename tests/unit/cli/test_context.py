@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ashore.client import ClientError, Context
+from ashore.client import ClientError, Context, client_tls
 from ashore.client.context import FILE, BusEntry, ContextFile, ServiceEntry, read, write
 
 
@@ -94,3 +94,24 @@ def test_a_damaged_file_is_named_with_its_remedy(tmp_path: Path, text: str) -> N
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="missing-token"):
         Context.load({"ASHORE_TOKEN_FILE": "missing-token"}, data_dir=tmp_path)
+
+
+def test_the_bus_has_authorities_of_its_own_or_those_of_the_services(folder: Path) -> None:
+    write(folder / FILE, ContextFile(ca_file="ca.pem"))
+
+    context = Context.load({}, data_dir=folder)
+    given = Context.load({"ASHORE_NATS_CA_FILE": "/bus.pem"}, data_dir=folder)
+
+    assert (context.ca_file, context.nats.ca_file) == (folder / "ca.pem", folder / "ca.pem")
+    assert (given.ca_file, given.nats.ca_file) == (folder / "ca.pem", Path("/bus.pem"))
+
+
+@pytest.mark.parametrize("content", ["no certificates", None])
+def test_authorities_of_no_use_are_named_with_the_remedy(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+
+    with pytest.raises(ClientError, match=r"ca\.pem") as caught:
+        client_tls(tmp_path / "ca.pem")
+
+    assert "ASHORE_CA_FILE" in caught.value.remedy

@@ -1,12 +1,14 @@
 """The first start makes every secret once; `--separate` gives each service only its own."""
 
 import re
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from ashore import bundles
+from ashore import bundles, certificates
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
 
@@ -32,8 +34,32 @@ def test_preparing_again_changes_nothing(layout: Layout) -> None:
 
 def test_nobody_else_can_read_a_secret(layout: Layout) -> None:
     assert stat.S_IMODE(layout.path.stat().st_mode) == 0o700
-    secrets = [layout.token, *layout.keys.iterdir(), *(layout.nats / "nkeys").iterdir()]
+    secrets = [layout.token, *layout.keys.iterdir(), *(layout.nats / "nkeys").iterdir(), *layout.tls.iterdir()]
     assert [path for path in secrets if path.stat().st_mode & 0o077] == []
+
+
+def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout: Layout, tmp_path: Path) -> None:
+    old = Layout(tmp_path / "old")
+    shutil.copytree(layout.path, old.path)
+    shutil.rmtree(old.tls)
+    old.authority.unlink()
+    before = content(old.path)
+
+    prepare(old, lambda _what: None)
+
+    after = content(old.path)
+    assert {name: after[name] for name in before} == before
+    assert {name for name in after if name not in before} == {
+        "ca.pem", *(f"tls/{name}.pem" for name in ("ca", "manufacturer", "nats", "owner", "rendezvous")),
+    }  # fmt: skip
+
+
+def test_certificates_are_for_the_given_hosts(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    prepare(layout, lambda _what: None, ["onboarding.example.com", "192.0.2.7"])
+    for server in ("nats", "manufacturer", "rendezvous", "owner"):
+        found = x509.load_pem_x509_certificate(layout.certificate(server).read_bytes())
+        assert {server, "localhost", "onboarding.example.com", "192.0.2.7"} <= set(certificates.hosts(found))
 
 
 def test_the_bundles_hold_a_key_of_each_kind_and_nothing_secret(layout: Layout) -> None:
@@ -67,6 +93,28 @@ def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_pat
     seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner")]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
     assert len({*seeds, *sessions}) == 6
+
+
+def test_the_key_of_the_authority_is_given_to_nobody(layout: Layout, tmp_path: Path) -> None:
+    separate(layout, tmp_path / "all")
+    private = [path for path in (tmp_path / "all").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert {path.name for path in private if path.parent.name != "keys"} == {"tls.pem"}
+    assert not [path for path in private if path.stat().st_mode & 0o077]
+    authority = layout.certificate("ca").read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+    assert not [path for path in private if authority in path.read_bytes()]
+
+
+def test_a_renewed_certificate_and_nats_with_tls_reach_folders_of_before(layout: Layout, tmp_path: Path) -> None:
+    separate(layout, tmp_path)
+    (tmp_path / "nats" / "nats-server.conf").write_text("{}")
+    (tmp_path / "owner" / "tls.pem").write_text("old")
+    seed = (tmp_path / "owner" / "nats.seed").read_bytes()
+
+    separate(layout, tmp_path)
+
+    assert b'"min_version": "1.2"' in (tmp_path / "nats" / "nats-server.conf").read_bytes()
+    assert (tmp_path / "owner" / "tls.pem").read_bytes() == layout.certificate("owner").read_bytes()
+    assert (tmp_path / "owner" / "nats.seed").read_bytes() == seed
 
 
 def test_separating_again_changes_nothing(layout: Layout, tmp_path: Path) -> None:
