@@ -12,10 +12,13 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from msgspec import inspect as shape
+
+from ashore.tls import is_loopback
 
 PREFIX: Final = "ASHORE_"
 _TRUE: Final = ("on", "yes", "true", "1")
@@ -135,6 +138,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not self.database_url:
             msgspec.structs.force_setattr(self, "database_url", f"sqlite:///{self.data_dir / self.service}.db")
 
+    def __repr__(self) -> str:
+        # URLs of databases and of NATS may hold passwords.
+        return f"<settings of {self.service}>"
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
         """Read every field from the environment; raise SettingsError with all that is wrong."""
@@ -165,6 +172,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
                 yield f"ASHORE_TRUSTED_PROXIES has '{network}': expected an address or a network such as 10.0.0.0/8"
+
+    def plain_buses(self) -> list[str]:
+        """The hosts of NATS on other machines with which plain text is spoken."""
+        parts = (urlsplit(url.strip()) for url in self.nats_url.split(","))
+        hosts = (part.hostname or "" for part in parts if part.scheme == "nats")
+        return [host for host in hosts if not is_loopback(host)]
 
     @classmethod
     def warnings(cls, environ: Mapping[str, str]) -> list[str]:

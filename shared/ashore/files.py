@@ -10,7 +10,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -68,6 +68,7 @@ def replace_private(path: Path, content: bytes) -> bool:
     draft = _draft(path)
     try:
         if path.exists() and path.read_bytes() == content:
+            path.chmod(FILE_MODE)
             return False
         _write(draft, content)
         draft.replace(path)
@@ -87,6 +88,11 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
         private_directory(path.parent)
         create_private(path, make())
         return read_private(path)
+
+
+def append_private(path: Path) -> BinaryIO:
+    """Open a file, a log say, to write at its end; made where it is missing, for its owner alone."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE_MODE), "ab")
 
 
 def _refuse_open_mode(path: Path, status: os.stat_result) -> None:

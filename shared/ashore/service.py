@@ -208,6 +208,8 @@ async def _connect(name: str, settings: Settings) -> Bus:
         return MemoryBus()
     from ashore.bus.nats import connect  # noqa: PLC0415 - 6 MB that the bus in memory does without
 
+    if settings.plain_buses():
+        log.warning("NATS is asked in plain text, which others on the way can read: begin ASHORE_NATS_URL with tls://")
     seed = settings.nats_seed.reveal() if settings.nats_seed else None
     try:
         tls = client_context(settings.nats_ca) if settings.nats_ca else None

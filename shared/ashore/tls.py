@@ -4,6 +4,7 @@ It needs no cryptography library, so that small images can use it. Certificates 
 the server's side is `http.server.tls_context`.
 """
 
+import ipaddress
 import logging
 import ssl
 
@@ -27,6 +28,14 @@ def client_context(authorities: str | None = None, *, system: bool = False) -> s
     # Event loops warn when a server ends the TLS of httpx or nats-py, although nothing is wrong then.
     logging.getLogger("asyncio").addFilter(_is_worth_telling)
     return context
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine, so that nobody is on the way."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:

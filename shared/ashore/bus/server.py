@@ -22,8 +22,10 @@ from typing import IO, Self
 import msgspec
 import structlog
 
+from ashore import files
 from ashore.bus import BusError, versions
 from ashore.bus.server_config import Listeners, configuration, prepare_users
+from ashore.config import PREFIX
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -88,6 +90,8 @@ class EmbeddedServer:
         binary = find_binary(self._binary)
         versions.refuse_old_version(_version(binary))
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Older releases made it readable by others where its parent was missing, too.
+        self._dir.chmod(0o700)
         self._lock = _locked(self._dir)
         try:
             _stop_orphan(self._dir)
@@ -134,7 +138,7 @@ class EmbeddedServer:
             _log.error("nats-server died", code=self._process.returncode, log=str(self._dir / "nats-server.log"))
             try:
                 await asyncio.to_thread(self._relaunch)
-            except BusError as error:
+            except (BusError, files.FilesError) as error:
                 _log.warning("nats-server does not start", error=str(error))
 
     def _relaunch(self) -> None:
@@ -147,8 +151,7 @@ class EmbeddedServer:
     def _launch(self, binary: Path) -> None:
         users = prepare_users(self._dir)
         path = self._dir / "nats-server.conf"
-        path.touch(mode=0o600)
-        path.write_bytes(configuration(self._dir, self._listeners, users))
+        files.replace_private(path, configuration(self._dir, self._listeners, users))
         for stale in self._dir.glob("nats-server_*.ports"):
             stale.unlink()
         with (self._dir / "nats-server.stderr").open("wb") as stderr:
@@ -157,7 +160,9 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env={**os.environ, "GOMEMLIMIT": self._memory_limit},
+                env=_environment(self._memory_limit),
+                # What it writes, its log and the streams, is for nobody else.
+                umask=0o077,
                 # Ctrl-C is for us: we stop the services first, and this last.
                 start_new_session=True,
             )
@@ -199,6 +204,12 @@ class EmbeddedServer:
             return msgspec.json.decode(connection.getresponse().read(), type=dict[str, object])
         finally:
             connection.close()
+
+
+def _environment(memory_limit: str) -> dict[str, str]:
+    """Ours, without settings, which may be secrets."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**inherited, "GOMEMLIMIT": memory_limit}
 
 
 def find_binary(given: Path | None = None) -> Path:

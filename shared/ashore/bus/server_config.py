@@ -4,7 +4,6 @@ The configuration is written as JSON, which the server reads as well as its own 
 listens beyond this machine speaks TLS, or there is no configuration for it.
 """
 
-import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 import msgspec
 import nkeys
 
+from ashore import files
 from ashore.bus import BusError
-from ashore.bus.permissions import JSON, USERS, mqtt_permissions, permissions
+from ashore.bus.permissions import JSON, USERS, User, mqtt_permissions, permissions
+from ashore.tls import is_loopback
 
 # A handshake that takes longer is no client's, and it holds a connection.
 _HANDSHAKE_SECONDS = 5
@@ -48,7 +49,7 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
 def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
     """Return the server's configuration file; raise Unencrypted where it would listen to others in plain text."""
-    if listeners.certificate is None and not _is_loopback(listeners.host):
+    if listeners.certificate is None and not is_loopback(listeners.host):
         raise Unencrypted(f"NATS would speak plain text on {listeners.host}: give it a certificate, or use 127.0.0.1")
     config: JSON = {
         # The MQTT listener demands a name, and the same one after each start.
@@ -83,15 +84,8 @@ def _tls(certificate: Path | None) -> JSON:
     return {"tls": {**tls, "timeout": _HANDSHAKE_SECONDS}}
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _users(users: Users, *, mqtt: bool) -> list[JSON]:
-    known: list[JSON] = [{"nkey": users.nkeys[user.name], "permissions": permissions(user)} for user in USERS]
+    known: list[JSON] = [_user(user, users.nkeys[user.name]) for user in USERS]
     if mqtt:
         known.append(
             {
@@ -104,21 +98,21 @@ def _users(users: Users, *, mqtt: bool) -> list[JSON]:
     return known
 
 
+def _user(user: User, nkey: str) -> JSON:
+    # No service speaks MQTT or comes from a web page, so its key opens no such connection.
+    return {"nkey": nkey, "permissions": permissions(user), "allowed_connection_types": ["STANDARD"]}
+
+
 def prepare_users(data_dir: Path) -> Users:
     """Make an NKey for each user that has none yet, below `nkeys/`, and a password for MQTT clients."""
-    folder = data_dir / "nkeys"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = files.private_directory(data_dir / "nkeys")
     keys = {user.name: _public_key(_kept(folder / f"{user.name}.nk", _new_seed)) for user in USERS}
     return Users(nkeys=keys, mqtt_password=_kept(folder / "mqtt.password", secrets.token_urlsafe))
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
-        # Written aside and moved, so that a process killed in between leaves no half of a secret.
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(make())
-        fresh.replace(path)
+        files.create_private(path, make().encode())
     return path.read_text().strip()
 
 

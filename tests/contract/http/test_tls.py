@@ -86,6 +86,15 @@ async def test_a_client_that_never_ends_tls_does_not_hold_up_a_stop(certificate:
         idle.close()
 
 
+def test_a_key_that_needs_a_password_is_refused_and_nobody_is_asked(tmp_path: Path, certificate: Path) -> None:
+    key = serialization.load_pem_private_key(certificate.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    (tmp_path / "encrypted.key").write_bytes(pem)
+    with pytest.raises(ssl.SSLError):
+        tls_context(certificate, tmp_path / "encrypted.key")
+
+
 @pytest.mark.parametrize("content", [b"", b"no certificate"])
 def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "server.pem").write_bytes(content)
