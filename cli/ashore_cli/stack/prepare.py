@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from ashore import bundles, files
-from ashore.bus.permissions import USERS
 from ashore.bus.server_config import Listeners, configuration, prepare_users
 from ashore.keys import KINDS, FileKeyStore
 from ashore.server_certificates import ServerCertificates
@@ -67,22 +66,25 @@ def separate(layout: Layout, target: Path) -> list[Path]:
 
 
 def _separate_bus(layout: Layout, target: Path) -> None:
-    """The NATS server knows only public keys; the command line gets its own user, and that of the streams' admin."""
-    server, people, public = (files.private_directory(target / name) for name in ("nats", "cli", "public"))
+    """The NATS server knows only public keys. The streams' admin has a folder apart: devices run beside `cli`."""
+    names = ("nats", "streams", "cli", "public")
+    server, streams, people, public = (files.private_directory(target / name) for name in names)
     certificate = _CONTAINER_DATA / CERTIFICATE
     listeners = Listeners(host="0.0.0.0", port=4222, monitor_port=8222, mqtt_port=_MQTT, certificate=certificate)
     config = configuration(_CONTAINER_DATA, listeners, prepare_users(layout.nats))
     # An older release left one here that knows no TLS.
     files.replace_private(server / "nats-server.conf", config)
     _hand_out(layout, "nats", server)
-    for user in USERS:
-        if user.name in ("admin", "cli"):
-            _copy(layout.seed(user.name), people / f"{user.name}.nk")
+    _copy(layout.seed("admin"), streams / "admin.nk")
+    _copy(layout.seed("cli"), people / "cli.nk")
+    # An older release put it there, where every virtual device could read it.
+    (people / "admin.nk").unlink(missing_ok=True)
     _copy(layout.token, people / ADMIN_TOKEN)
     public.chmod(0o755)
     for path in (*map(layout.bundle, ROLES), layout.trusted, layout.authority):
         _publish(public / path.name, path.read_text())
-    _publish(people / AUTHORITY, layout.authority.read_text())
+    for folder in (streams, people):
+        _publish(folder / AUTHORITY, layout.authority.read_text())
 
 
 def _certify(layout: Layout, hosts: Iterable[str]) -> None:

@@ -84,7 +84,7 @@ def test_a_key_that_an_operator_puts_there_is_published(layout: Layout, tmp_path
 def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_path: Path) -> None:
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path / "all")}
 
-    assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous"}
+    assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous", "streams"}
     assert not any(name.startswith("keys/owner") for name in folders["manufacturer"])
     assert not any(name.startswith("keys/manufacturer") for name in folders["owner"])
     assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key", "tls.pem", "ca.pem"}
@@ -115,6 +115,14 @@ def test_a_renewed_certificate_and_nats_with_tls_reach_folders_of_before(layout:
     assert b'"min_version": "1.2"' in (tmp_path / "nats" / "nats-server.conf").read_bytes()
     assert (tmp_path / "owner" / "tls.pem").read_bytes() == layout.certificate("owner").read_bytes()
     assert (tmp_path / "owner" / "nats.seed").read_bytes() == seed
+
+
+def test_the_seed_of_the_streams_admin_does_not_lie_where_devices_run(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "admin.nk").write_text("of an older release")
+    folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
+    assert set(folders["cli"]) == {"admin-token", "cli.nk", "ca.pem"}
+    assert set(folders["streams"]) == {"admin.nk", "ca.pem"}
 
 
 def test_separating_again_changes_nothing(layout: Layout, tmp_path: Path) -> None:
