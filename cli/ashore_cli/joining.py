@@ -9,7 +9,7 @@ import structlog
 
 from ashore.bus import BusUnavailable
 from ashore.bus.nats import NatsBus, connect
-from ashore.client import Context, client_tls
+from ashore.client import Context, client_tls, shown
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def checked(bus: NatsBus, context: Context) -> None:
     try:
         await bus.check()
     except BusUnavailable as error:
-        raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
+        raise BusUnavailable(f"the bus at {shown(context.nats.url)} cannot be used: {error}") from error
 
 
 def _quieten(level: int) -> None:
@@ -45,7 +45,10 @@ def _quieten(level: int) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # By default tracebacks are drawn with rich, and that shows local variables: seeds and tokens among them.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

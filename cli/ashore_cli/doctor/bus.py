@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ashore.bus import BusError, BusUnavailable, versions
-from ashore.client import Context, client_tls
+from ashore.client import Context, client_tls, shown
 from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 from ashore_cli.joining import joined
@@ -32,15 +32,15 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
         greeting = await _greeting(url)
         versions.refuse_old_version(greeting.version)
     except ConnectionRefusedError:
-        yield bad("bus", f"{url} cannot be reached: nothing listens there", _START, unreachable=True)
+        yield bad("bus", f"{shown(url)} cannot be reached: nothing listens there", _START, unreachable=True)
         return
     except (OSError, ValueError) as error:
-        yield bad("bus", f"{url} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
+        yield bad("bus", f"{shown(url)} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
         return
     except BusError as error:
         yield bad("bus", str(error), "use NATS 2.12 or later, with JetStream")
         return
-    yield well("bus", f"nats-server {greeting.version} at {url}")
+    yield well("bus", f"nats-server {greeting.version} at {shown(url)}")
     if url.startswith("tls:"):
         tls = client_tls(context.nats.ca_file)
         met = await asyncio.to_thread(secrecy.examine, "bus", url, tls, "ASHORE_NATS_CA_FILE")

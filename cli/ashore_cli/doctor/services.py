@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ashore.client import Client, ClientError, Readiness, Unreachable, client_tls
+from ashore.client import Client, ClientError, Readiness, Unreachable, client_tls, shown
 from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 
@@ -55,7 +55,7 @@ async def _service(client: Client, name: str) -> AsyncIterator[Finding]:
 def _ready(name: str, url: str, readiness: Readiness) -> Finding:
     missing = {part: check for part, check in readiness.checks.items() if not check.ready}
     if not missing:
-        return well(name, f"ready at {url} ({', '.join(readiness.checks)})")
+        return well(name, f"ready at {shown(url)} ({', '.join(readiness.checks)})")
     reasons = "; ".join(f"{part}: {check.reason}" for part, check in missing.items())
     remedies = [check.remedy for check in missing.values() if check.remedy]
     return bad(name, f"not ready: {reasons}", "; ".join(remedies) or "read its log")

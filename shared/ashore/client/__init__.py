@@ -10,7 +10,7 @@ services are and which token opens them. Events do not come this way but by the 
 
 from ashore.client.client import Client, client_tls
 from ashore.client.connection import Readiness, ReadinessCheck
-from ashore.client.context import BusPlace, Context, Place
+from ashore.client.context import BusPlace, Context, Place, shown
 from ashore.client.errors import ClientError, NotUnderstood, Unreachable
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "ReadinessCheck",
     "Unreachable",
     "client_tls",
+    "shown",
 ]

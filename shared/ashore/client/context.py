@@ -7,6 +7,7 @@ are believed over TLS, the second for the bus alone. What it does not say stands
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -24,6 +25,7 @@ DEFAULT_URLS: Final = {
     "owner": "http://127.0.0.1:8042",
 }
 DEFAULT_NATS_URL: Final = "nats://127.0.0.1:4222"
+_CREDENTIALS: Final = re.compile(r"://[^/@\s,]*@")
 _HEAD: Final = (
     "# Written by `ashore up`: it tells the command line where the services are. Paths are relative to here.\n"
 )
@@ -120,6 +122,11 @@ def write(path: Path, content: ContextFile) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(_HEAD + "".join(lines), encoding="utf-8")
     draft.replace(path)
+
+
+def shown(url: str) -> str:
+    """A URL, or several, as people and logs may see it: without the password or token that it may hold."""
+    return _CREDENTIALS.sub("://", url)
 
 
 def _service(name: str, environ: Mapping[str, str], urls: Mapping[str, str], known: ContextFile, folder: Path) -> Place:

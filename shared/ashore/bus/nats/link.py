@@ -41,6 +41,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: str | None = None
     tls: ssl.SSLContext | None = None
 
+    def __repr__(self) -> str:
+        return f"Options(name={self.name!r})"  # A seed and passwords in URLs stay out of it.
+
 
 class Connection:
     """One connection, from its making to its end."""
