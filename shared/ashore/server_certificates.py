@@ -101,7 +101,8 @@ class ServerCertificates:
 def _plain(host: str) -> str:
     """One spelling for each name and address."""
     try:
-        return str(ipaddress.ip_address(host))
+        # A zone (`fe80::1%eth0`) means something on one machine only, and has no place in a certificate.
+        return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
         return host.lower()
 

@@ -1,10 +1,12 @@
 """What the doctor says of certificates, from real handshakes."""
 
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from ashore.client import Context
 from ashore.server_certificates import ServerCertificates
@@ -15,6 +17,13 @@ from tests.conftest import ServerFactory
 from tests.tls_kit import serving
 
 VARIABLE = "ASHORE_CA_FILE"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """The doctor silences the bus for its process, which is ours here."""
+    yield
+    structlog.reset_defaults()
 
 
 class Site:

@@ -57,9 +57,9 @@ def test_a_server_is_found_on_its_own_machine_by_its_name_and_where_it_is_said_t
 
 
 def test_a_certificate_is_kept_until_less_than_a_third_of_its_life_is_left(tmp_path: Path) -> None:
-    assert kept(tmp_path).keep("owner", ["2001:DB8::7", "Example.COM"])
+    assert kept(tmp_path).keep("owner", ["2001:DB8::7", "Example.COM", "fe80::1%eth0"])
     first, authority = certificate(tmp_path), kept(tmp_path).authority
-    assert not kept(tmp_path, NOW + timedelta(days=240)).keep("owner", ["2001:db8::7", "example.com"])
+    assert not kept(tmp_path, NOW + timedelta(days=240)).keep("owner", ["2001:db8::7", "example.com", "fe80::1%eth0"])
     assert certificate(tmp_path) == first
 
     later = NOW + timedelta(days=250)
