@@ -59,7 +59,7 @@ COPY shared/ashore/healthcheck.py /usr/local/lib/ashore/
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /data
 USER 10001:10001
 WORKDIR /data
-EXPOSE 4222 1883
+EXPOSE 4222 8883
 HEALTHCHECK --interval=5s --timeout=5s --start-period=20s \
     CMD ["python3", "/usr/local/lib/ashore/healthcheck.py", "http://127.0.0.1:8222/healthz"]
 ENTRYPOINT ["nats-server"]
@@ -78,7 +78,7 @@ WORKDIR /data
 FROM runtime AS command
 # Here `ashore init` lays out the volume of each service.
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /init /init/cli /init/manufacturer /init/nats \
-    /init/owner /init/public /init/rendezvous
+    /init/owner /init/public /init/rendezvous /init/streams
 USER 10001:10001
 ENTRYPOINT ["ashore"]
 

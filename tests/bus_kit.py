@@ -1,6 +1,7 @@
 """What the tests of the bus share: events to publish, a handler that fails on demand, ways to wait."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -93,14 +94,16 @@ async def take(found: AsyncIterator[tuple[int, events.Envelope]], count: int) ->
     return taken
 
 
-async def join(server: EmbeddedServer, user: str) -> NatsBus:
+async def join(server: EmbeddedServer, user: str, tls: ssl.SSLContext | None = None) -> NatsBus:
     """Join the server's bus as this user."""
-    return await connect(server.url, name=user, seed_file=str(server.seed_file(user)), redelivery=QUICK)
+    return await connect(server.url, name=user, seed_file=str(server.seed_file(user)), redelivery=QUICK, tls=tls)
 
 
 @asynccontextmanager
-async def joined(server: EmbeddedServer, *users: str) -> AsyncIterator[list[NatsBus]]:
-    buses = [await join(server, user) for user in users]
+async def joined(
+    server: EmbeddedServer, *users: str, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[list[NatsBus]]:
+    buses = [await join(server, user, tls) for user in users]
     try:
         yield buses
     finally:

@@ -23,7 +23,12 @@ class ServerFactory(Protocol):
     """Makes servers for one test alone; they are not started yet."""
 
     def __call__(
-        self, data_dir: Path = ..., *, binary: Path | None = None, mqtt_port: int | None = None
+        self,
+        data_dir: Path = ...,
+        *,
+        binary: Path | None = None,
+        mqtt_port: int | None = None,
+        certificate: Path | None = None,
     ) -> EmbeddedServer: ...
 
 
@@ -33,9 +38,15 @@ def make_nats_server(tmp_path: Path) -> Iterator[ServerFactory]:
     made: list[EmbeddedServer] = []
 
     def make(
-        data_dir: Path = tmp_path / "nats", *, binary: Path | None = None, mqtt_port: int | None = None
+        data_dir: Path = tmp_path / "nats",
+        *,
+        binary: Path | None = None,
+        mqtt_port: int | None = None,
+        certificate: Path | None = None,
     ) -> EmbeddedServer:
-        server = EmbeddedServer(data_dir, port=0, monitor_port=0, mqtt_port=mqtt_port, binary=binary)
+        server = EmbeddedServer(
+            data_dir, port=0, monitor_port=0, mqtt_port=mqtt_port, binary=binary, certificate=certificate
+        )
         made.append(server)
         return server
 

@@ -59,11 +59,13 @@ class Running(NamedTuple):
 
 
 @asynccontextmanager
-async def running(folder: Path, settings: Mapping[str, Mapping[str, str]] | None = None) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, settings: Mapping[str, Mapping[str, str]] | None = None, *, tls: bool = False
+) -> AsyncIterator[Running]:
     """Everything, for the length of a block; `settings` are environment variables by service, `*` for all."""
     happenings: list[Happening] = []
     async with (
-        Stack(folder, ports=Ports.free, settings=settings, tell=happenings.append) as stack,
+        Stack(folder, ports=Ports.free, tls=tls, settings=settings, tell=happenings.append) as stack,
         Client(stack.context) as client,
     ):
         yield Running(stack, client, happenings)

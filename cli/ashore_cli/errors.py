@@ -64,15 +64,17 @@ def _words(error: Exception) -> tuple[str, str, int]:
 
 
 def _foreign(error: Exception) -> tuple[str, str, int]:
+    from ashore.certificates import CertificateError  # noqa: PLC0415 - see `_words`
     from ashore.fdo.errors import FdoError  # noqa: PLC0415 - see `_words`
     from ashore.files import FilesError  # noqa: PLC0415 - see `_words`
     from ashore.keys import KeysError  # noqa: PLC0415 - see `_words`
+    from ashore.tls import TlsError  # noqa: PLC0415 - see `_words`
     from ashore_device.errors import DeviceError, describe  # noqa: PLC0415 - see `_words`
 
     match error:
         case DeviceError() | FdoError():
             return describe(error), "", REFUSED
-        case FilesError() | KeysError():
+        case FilesError() | KeysError() | CertificateError() | TlsError():
             return str(error), "", REFUSED
         case OSError():
             return f"{error.filename or 'the system'}: {error.strerror or error}", "", REFUSED

@@ -1,7 +1,6 @@
 """The bus, as commands use it: joined for the length of a block, its own log lines on the terminal only when bad."""
 
 import logging
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ import structlog
 
 from ashore.bus import BusUnavailable
 from ashore.bus.nats import NatsBus, connect
-from ashore.client import Context
+from ashore.client import Context, client_tls, shown
 
 
 @asynccontextmanager
@@ -21,7 +20,8 @@ async def joined(
     _quieten(logging.WARNING if talkative else logging.CRITICAL)
     if seed is None and context.nats.seed is not None:
         seed = context.nats.seed.reveal()
-    tls = ssl.create_default_context(cafile=str(context.ca_file)) if context.ca_file else None
+    # Where the server speaks plain text, and its URL does not ask for more, this is not used.
+    tls = client_tls(context.nats.ca_file) if context.nats.ca_file else None
     bus = await connect(context.nats.url, name=user, seed=seed, replicas=replicas, tls=tls)
     try:
         yield bus
@@ -34,7 +34,7 @@ async def checked(bus: NatsBus, context: Context) -> None:
     try:
         await bus.check()
     except BusUnavailable as error:
-        raise BusUnavailable(f"the bus at {context.nats.url} cannot be used: {error}") from error
+        raise BusUnavailable(f"the bus at {shown(context.nats.url)} cannot be used: {error}") from error
 
 
 def _quieten(level: int) -> None:
@@ -45,7 +45,10 @@ def _quieten(level: int) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # By default tracebacks are drawn with rich, and that shows local variables: seeds and tokens among them.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

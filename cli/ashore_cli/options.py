@@ -20,6 +20,10 @@ Data = Annotated[
         name="--data", env_var="ASHORE_DATA_DIR", group=CONNECTION, help="Data folder of what runs on this machine."
     ),
 ]
+Tls = Annotated[
+    bool,
+    Parameter(help="Services and NATS speak TLS only, with certificates of this folder's authority.", negative=""),
+]
 Url = str | None
 
 

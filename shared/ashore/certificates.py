@@ -1,11 +1,14 @@
-"""X.509 certificates: a service's own keys made presentable, and the devices' certificates.
+"""X.509 certificates: a service's own keys made presentable, the devices' certificates, and those of TLS.
 
 FDO needs certificates in two places: X5Chain encodings of manufacturer and owner keys, and the device's certificate
-chain, whose hash stands in the voucher. No extended key usage is set anywhere: the Go library's verifier refuses any
-that does not allow TLS servers, and absence allows all. Keys and files are the business of `keys.py`.
+chain, whose hash stands in the voucher. No extended key usage is set in those: the Go library's verifier refuses any
+that does not allow TLS servers, and absence allows all. Keys and files are the business of `keys.py`; the files of TLS
+are that of `server_certificates.py`.
 """
 
+import ipaddress
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -14,17 +17,20 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ashore import cose
 
 DEVICE_YEARS: Final = 30
+AUTHORITY_YEARS: Final = 20
+SERVER_DAYS: Final = 365
 NO_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """RFC 5280, section 4.1.2.5: the certificate has no well-defined expiration date."""
 
 _BACKDATED: Final = timedelta(days=1)
 _LONGEST_NAME: Final = 64
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,./:=?-]{1,64}")
+_HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*")
 
 
 class CertificateError(Exception):
@@ -42,11 +48,7 @@ class DeviceAuthority:
     @classmethod
     def create(cls, key: cose.PrivateKey, name: str, now: datetime) -> Self:
         """A new authority, for devices' certificates only (path length 0)."""
-        subject = _name(name)
-        builder = _builder(subject, subject, key.public_key(), now, NO_END)
-        usage = _usage(key_cert_sign=True, crl_sign=True)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        return cls(key, builder.add_extension(usage, critical=True).sign(key, _hash(key.public_key())))
+        return cls(key, _authority(key, name, now, NO_END))
 
     def issue(self, request: bytes | cose.PublicKey, *, subject: str, now: datetime) -> list[bytes]:
         """The chain [device, authority] in DER, for a signing request in DER or a bare public key.
@@ -58,10 +60,50 @@ class DeviceAuthority:
         end = now + timedelta(days=365 * DEVICE_YEARS + DEVICE_YEARS // 4)
         end = min(end, self._certificate.not_valid_after_utc)
         builder = _leaf(_builder(_named_device(subject), self._certificate.subject, key, now, end), key)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = builder.add_extension(issuer, critical=False)
-        certificate = builder.sign(self._key, _hash(self._key.public_key()))
+        certificate = _signed(builder, self._key)
         return [certificate.public_bytes(Encoding.DER), self.certificate]
+
+
+class ServerAuthority:
+    """The authority (CA) of the stack, which signs nothing but the certificates of NATS and of the services."""
+
+    def __init__(self, key: cose.PrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self.certificate = certificate
+
+    @classmethod
+    def create(cls, key: cose.PrivateKey, name: str, now: datetime) -> Self:
+        """A new authority, for servers' certificates only (path length 0).
+
+        It has no name constraints: under which names its servers are found is only known later, and changes.
+        """
+        return cls(key, _authority(key, name, now, now + timedelta(days=365 * AUTHORITY_YEARS)))
+
+    def issue(self, key: cose.PublicKey, hosts: Iterable[str], *, subject: str, now: datetime) -> x509.Certificate:
+        """A certificate for a server that is found under these host names and addresses."""
+        end = min(now + timedelta(days=SERVER_DAYS), self.certificate.not_valid_after_utc)
+        builder = _leaf(_builder(_name(subject), self.certificate.subject, key, now, end), key)
+        names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
+        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        builder = builder.add_extension(names, critical=False).add_extension(purpose, critical=False)
+        return _signed(builder, self._key)
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        """Whether this authority's key has signed it."""
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
+
+def hosts(certificate: x509.Certificate) -> list[str]:
+    """The host names and addresses that a certificate is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
 
 def serial_number(certificate: bytes) -> str:
@@ -110,6 +152,29 @@ def _builder(
     # A verifier whose clock is a little slow must not meet a certificate of the future.
     builder = builder.not_valid_before(now - _BACKDATED).not_valid_after(end).serial_number(x509.random_serial_number())
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+
+
+def _authority(key: cose.PrivateKey, name: str, now: datetime, end: datetime) -> x509.Certificate:
+    subject = _name(name)
+    builder = _builder(subject, subject, key.public_key(), now, end)
+    usage = _usage(key_cert_sign=True, crl_sign=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return builder.add_extension(usage, critical=True).sign(key, _hash(key.public_key()))
+
+
+def _signed(builder: x509.CertificateBuilder, key: cose.PrivateKey) -> x509.Certificate:
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    return builder.add_extension(issuer, critical=False).sign(key, _hash(key.public_key()))
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    if not _HOST.fullmatch(host):
+        raise CertificateError(f"'{host}' is neither an address nor a host name, so no certificate can be for it")
+    return x509.DNSName(host)
 
 
 def _leaf(builder: x509.CertificateBuilder, key: cose.PublicKey) -> x509.CertificateBuilder:

@@ -12,10 +12,13 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from msgspec import inspect as shape
+
+from ashore.tls import is_loopback
 
 PREFIX: Final = "ASHORE_"
 _TRUE: Final = ("on", "yes", "true", "1")
@@ -76,8 +79,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "by default a SQLite file named after the service in the data folder."
         ),
     ] = ""
-    nats_url: Annotated[str, Meta(description="NATS server, or several separated by commas.")] = "nats://127.0.0.1:4222"
+    nats_url: Annotated[
+        str, Meta(description="NATS server, or several separated by commas; `tls://` speaks nothing but TLS.")
+    ] = "nats://127.0.0.1:4222"
     nats_seed: Annotated[Secret | None, Meta(description="NKey seed of this service's NATS user.")] = None
+    nats_ca: Annotated[
+        str | None,
+        Meta(
+            description="PEM certificates of the authorities whose NATS servers are believed, for URLs with `tls://`; "
+            "by default the system's."
+        ),
+    ] = None
     nats_replicas: Annotated[
         int, Meta(ge=1, le=5, description="Copies of each stream that is created; 3 in a cluster of three servers.")
     ] = 1
@@ -102,7 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "json", "console"], Meta(description="`auto` writes for people on a terminal, else JSON.")
     ] = "auto"
     tls_certificate: Annotated[Path | None, Meta(description="PEM certificate chain; turns HTTPS on.")] = None
-    tls_key: Annotated[Path | None, Meta(description="PEM private key of the certificate.")] = None
+    tls_key: Annotated[
+        Path | None, Meta(description="PEM private key of the certificate; both may be in the same file.")
+    ] = None
     rate_limit: Annotated[
         float, Meta(ge=0, description="FDO messages per second and client address; 0 is unlimited.")
     ] = 200.0
@@ -123,6 +137,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.database_url:
             msgspec.structs.force_setattr(self, "database_url", f"sqlite:///{self.data_dir / self.service}.db")
+
+    def __repr__(self) -> str:
+        # URLs of databases and of NATS may hold passwords.
+        return f"<settings of {self.service}>"
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -147,11 +165,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """What is wrong with fields taken together; a service that adds checks yields from this first."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             yield "ASHORE_TLS_CERTIFICATE and ASHORE_TLS_KEY belong together: only one of them is set"
+        if self.nats_ca is not None and any(not url.strip().startswith("tls://") for url in self.nats_url.split(",")):
+            yield "ASHORE_NATS_CA is set, but ASHORE_NATS_URL asks for no TLS: begin each URL with tls://"
         for network in self.trusted_proxies:
             try:
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
                 yield f"ASHORE_TRUSTED_PROXIES has '{network}': expected an address or a network such as 10.0.0.0/8"
+
+    def plain_buses(self) -> list[str]:
+        """The hosts of NATS on other machines with which plain text is spoken."""
+        parts = (urlsplit(url.strip()) for url in self.nats_url.split(","))
+        hosts = (part.hostname or "" for part in parts if part.scheme == "nats")
+        return [host for host in hosts if not is_loopback(host)]
 
     @classmethod
     def warnings(cls, environ: Mapping[str, str]) -> list[str]:

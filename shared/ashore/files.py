@@ -2,7 +2,7 @@
 
 Two processes that start at once with an empty folder must end with the same keys and tokens. Making a file here is
 therefore one atomic step, and the loser of the race reads what the winner made. What is in the files is the business
-of `keys.py` and `http/auth.py`.
+of `keys.py`, `server_certificates.py` and `http/auth.py`.
 """
 
 import os
@@ -10,7 +10,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -48,16 +48,30 @@ def read_private(path: Path) -> bytes:
 
 def create_private(path: Path, content: bytes) -> bool:
     """Make the file with its whole content, unless it exists; tell whether this call made it."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    draft = _draft(path)
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(draft, content)
         # A hard link appears whole and never replaces, so of two processes exactly one wins.
         os.link(draft, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise FilesError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+    return True
+
+
+def replace_private(path: Path, content: bytes) -> bool:
+    """Make the file anew unless it holds just this; whoever reads it sees the old or the new. Tell whether it was."""
+    draft = _draft(path)
+    try:
+        if path.exists() and path.read_bytes() == content:
+            path.chmod(FILE_MODE)
+            return False
+        _write(draft, content)
+        draft.replace(path)
     except OSError as error:
         raise FilesError(f"{path} cannot be written: {error.strerror}") from error
     finally:
@@ -76,11 +90,27 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
         return read_private(path)
 
 
+def append_private(path: Path) -> BinaryIO:
+    """Open a file, a log say, to write at its end; made where it is missing, for its owner alone."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE_MODE), "ab")
+
+
 def _refuse_open_mode(path: Path, status: os.stat_result) -> None:
     """Refuse what others can read; a file of root's may be read by our group, as mounted secrets are."""
     mounted = status.st_uid == 0 and os.geteuid() != 0
     if status.st_mode & (0o037 if mounted else 0o077):
         raise FilesError(f"{path} can be read by others (mode {status.st_mode & 0o777:04o}): run `chmod 600 {path}`")
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
+def _write(draft: Path, content: bytes) -> None:
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_directory(path: Path) -> None:

@@ -35,6 +35,7 @@ from ashore.http.server import Server, bind, tls_context
 from ashore.memory import settle
 from ashore.supervise import Supervisor
 from ashore.telemetry import Metrics
+from ashore.tls import TlsError, client_context
 
 if TYPE_CHECKING:
     # Only services for devices carry CBOR, so this module must not import the endpoint.
@@ -204,8 +205,14 @@ async def _connect(name: str, settings: Settings) -> Bus:
         return MemoryBus()
     from ashore.bus.nats import connect  # noqa: PLC0415 - 6 MB that the bus in memory does without
 
+    if settings.plain_buses():
+        log.warning("NATS is asked in plain text, which others on the way can read: begin ASHORE_NATS_URL with tls://")
     seed = settings.nats_seed.reveal() if settings.nats_seed else None
-    return await connect(settings.nats_url, name=name, seed=seed, replicas=settings.nats_replicas)
+    try:
+        tls = client_context(settings.nats_ca) if settings.nats_ca else None
+    except TlsError as error:
+        raise StartError(f"ASHORE_NATS_CA cannot be used: {error}") from error
+    return await connect(settings.nats_url, name=name, seed=seed, replicas=settings.nats_replicas, tls=tls)
 
 
 async def _declare(bus: Bus) -> None:

@@ -62,8 +62,9 @@ class Connection:
 class Running:
     """The server, from outside."""
 
-    def __init__(self, server: Server, port: int, secrecy: ssl.SSLContext | None) -> None:
+    def __init__(self, server: Server, port: int, secrecy: ssl.SSLContext | None, serving: asyncio.Task[None]) -> None:
         self.server = server
+        self.serving = serving
         self.port = port
         self.secrecy = secrecy
 
@@ -93,6 +94,7 @@ async def running(
     most_connections: int = MOST_CONNECTIONS,
     context: ssl.SSLContext | None = None,
     secrecy: ssl.SSLContext | None = None,
+    drain_seconds: float = 1,
 ) -> AsyncIterator[Running]:
     started = asyncio.Event()
     listener = bind(host, 0)
@@ -101,7 +103,7 @@ async def running(
     http = Server(
         app,
         context=context,
-        drain_seconds=1,
+        drain_seconds=drain_seconds,
         started=started.set,
         times=times,
         most_connections=most_connections,
@@ -110,7 +112,7 @@ async def running(
     serving = asyncio.create_task(http.serve(listener))
     await started.wait()
     try:
-        yield Running(http, port, secrecy)
+        yield Running(http, port, secrecy, serving)
     finally:
         http.stop()
         http.stop()

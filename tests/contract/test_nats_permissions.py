@@ -92,6 +92,25 @@ async def test_the_command_line_reads_every_event(declared: EmbeddedServer) -> N
         assert await take(cli.follow([">"], replay=True), 1) == [(1, redirected(1).subject)]
 
 
+async def test_the_command_line_neither_changes_nor_empties_the_consumer_of_a_service(
+    declared: EmbeddedServer,
+) -> None:
+    seen = Seen()
+    async with joined(declared, "owner", "rendezvous", "cli") as [owner, rendezvous, cli]:
+        async with consuming(owner, seen):
+            await publish(rendezvous, redirected(1))
+            await until(lambda: len(seen.subjects) == 1)
+        connection = await cli._link.connection(5)
+        for settings in ({}, {"filter_subject": "device-redirected.>"}, {"filter_subjects": ["a.>", "b.>"]}):
+            with pytest.raises(NotPermitted):
+                await pull.make(connection, "FACTS", "owner-device-redirected", settings)
+        with pytest.raises(NotPermitted):
+            await ask(cli, "CONSUMER.MSG.NEXT.FACTS.owner-device-redirected", {"batch": 1})
+        await publish(rendezvous, redirected(2))
+        async with consuming(owner, seen):
+            await until(lambda: len(seen.subjects) == 2)
+
+
 async def test_replicas_ask_one_another_and_no_other_service(declared: EmbeddedServer) -> None:
     async with (
         joined(declared, "owner", "owner", "rendezvous") as [owner, replica, rendezvous],

@@ -60,6 +60,33 @@ def test_the_data_folder_and_the_keys_are_the_owners_alone(make_nats_server: Ser
     assert not {user.name for user in USERS} - {path.stem for path in (tmp_path / "nats" / "nkeys").glob("*.nk")}
 
 
+def test_what_the_server_writes_is_for_nobody_else_in_an_old_folder_too(
+    make_nats_server: ServerFactory, tmp_path: Path
+) -> None:
+    folder = tmp_path / "nats"
+    folder.mkdir(mode=0o755)
+    (folder / "nats-server.conf").write_text("{}")
+    (folder / "nats-server.conf").chmod(0o644)
+    make_nats_server().start()
+    written = [
+        folder,
+        *folder.glob("nats-server.conf"),
+        *folder.glob("nats-server.log"),
+        *folder.glob("jetstream/**/*"),
+    ]
+    assert len(written) > 3
+    assert not [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+
+def test_the_server_does_not_inherit_settings(make_nats_server: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASHORE_ADMIN_TOKEN", "a-secret-of-ours")
+    server = make_nats_server()
+    server.start()
+    environment = Path(f"/proc/{server.pid}/environ").read_bytes()
+    assert b"GOMEMLIMIT=" in environment
+    assert b"a-secret-of-ours" not in environment
+
+
 def test_a_server_left_behind_by_a_killed_parent_is_stopped_first(make_nats_server: ServerFactory) -> None:
     abandoned = make_nats_server()
     abandoned.start()

@@ -159,6 +159,12 @@ def test_a_certificate_that_is_none_is_told(start: Start, tmp_path: Path) -> Non
     assert "TLS certificate or key cannot be used" in service.lines[-1]["event"]
 
 
+def test_authorities_of_the_bus_that_are_none_are_told(start: Start) -> None:
+    service = start(nats_url="tls://127.0.0.1:1", nats_ca="none")
+    assert service.finish() == (1, "")
+    assert "ASHORE_NATS_CA cannot be used" in service.lines[-1]["event"]
+
+
 def test_a_service_that_cannot_be_built_fails_with_its_reason(start: Start) -> None:
     service = start("fail")
     assert service.finish() == (1, "")

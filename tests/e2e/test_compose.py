@@ -10,7 +10,10 @@ import os
 import re
 import secrets
 import shlex
+import socket
+import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +39,7 @@ class Project:
 
     def __init__(self) -> None:
         files = ["compose.yaml", *(["tests/e2e/compose/own-ca.yaml"] if os.environ.get("ASHORE_BUILD_CA") else [])]
+        self.settings = {"ASHORE_BIND": _ADDRESS, "ASHORE_BUS_BIND": _ADDRESS}
         self._command = [
             *shlex.split(os.environ.get("ASHORE_COMPOSE", "docker compose")),
             "--ansi=never",
@@ -48,7 +52,7 @@ class Project:
         """Run a command of compose; what it prints is the answer."""
         done = subprocess.run(
             [*self._command, *arguments],
-            env={**os.environ, "ASHORE_BIND": _ADDRESS, "ASHORE_BUS_BIND": _ADDRESS},
+            env={**os.environ, **self.settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -119,6 +123,46 @@ def test_devices_come_ashore_over_two_replicas_of_the_rendezvous(project: Projec
         assert '"state": "onboarded"' in project.bring_a_device_ashore()
     for port in (8040, 8041):
         assert _onboarding_messages(port) > 0
+
+
+@pytest.mark.parametrize("port", [4222, 8883])
+def test_nats_and_mqtt_speak_tls_with_a_certificate_of_the_first_start(project: Project, port: int) -> None:
+    authority = project.run("exec", "-T", "owner", "cat", "/data/ca.pem")
+    assert _greeted(port, ssl.create_default_context(cadata=authority)) in ("TLSv1.2", "TLSv1.3")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _greeted(port, ssl.create_default_context())
+
+
+def _greeted(port: int, context: ssl.SSLContext) -> str | None:
+    """The version of TLS that NATS speaks with a client."""
+    with socket.create_connection((_ADDRESS, port), 10) as plain:
+        if port == 4222:
+            assert json.loads(plain.recv(65_536).removeprefix(b"INFO "))["tls_required"] is True
+        with context.wrap_socket(plain, server_hostname="nats") as secure:
+            return secure.version()
+
+
+def test_private_keys_are_where_they_are_needed_and_nowhere_else(project: Project) -> None:
+    for service in ("manufacturer", "rendezvous", "owner", "nats"):
+        seen = project.run("exec", "-T", service, "sh", "-c", "cd /data && ls -l tls.pem && grep -rl 'PRIVATE KEY' .")
+        assert seen.startswith("-rw------- ")
+        # The authority's own key stays in the volume that only `init` sees.
+        assert "ca.pem" not in seen
+
+
+def test_services_speak_tls_where_it_is_asked_for(project: Project) -> None:
+    project.settings["ASHORE_TLS"] = "on"
+    try:
+        project.start()
+        assert set(project.states().values()) == {"healthy"}
+        assert '"state": "onboarded"' in project.bring_a_device_ashore()
+        doctor = project.run("run", "--rm", "cli", "doctor", "-o", "json")
+        assert sum("TLS certificate for" in each["text"] for each in json.loads(doctor)) == 4
+        url = f"https://{_ADDRESS}:8042/healthz"
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(url, timeout=10)
+    finally:
+        del project.settings["ASHORE_TLS"]
 
 
 def _onboarding_messages(port: int) -> float:

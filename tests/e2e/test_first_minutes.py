@@ -124,6 +124,25 @@ async def test_a_killed_owner_comes_back_and_has_lost_nothing(stack: Running) ->
     assert [event.new_guid for event in await seen(stack, DeviceOnboarded.name, record.guid)] == [onboarded.guid]  # type: ignore[attr-defined]
 
 
+async def test_everything_speaks_tls_where_it_is_asked_for_and_a_killed_nats_is_found_again(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", tls=True) as stack, stack.virtual() as virtual:
+        assert {place.url.partition(":")[0] for place in stack.context.services.values()} == {"https"}
+        assert stack.context.nats.url.startswith("tls://")
+        record = await virtual.device("one").initialise(stack.url("manufacturer"), request("one"))
+        # The owner asks the rendezvous over https, too.
+        await until(lambda: registered(stack, record.guid))
+
+        os.kill(stack.pid("nats"), signal.SIGKILL)
+        onboarded = await virtual.device("one").onboard()
+
+        seen_events = await seen(stack, DeviceOnboarded.name, record.guid)
+        assert [event.new_guid for event in seen_events] == [onboarded.guid]  # type: ignore[attr-defined]
+        doctor = await ashore("doctor", data=stack.folder)
+        assert doctor.code == 0, doctor.out
+        told = [finding["text"] for finding in json.loads(doctor.out)]
+        assert sum("TLS certificate for 127.0.0.1: 36" in text for text in told) == 4
+
+
 async def test_without_nats_devices_are_still_made_and_their_events_follow(stack: Running) -> None:
     before = stack.pid("nats")
     # Stopped, so that it neither answers nor is started again.

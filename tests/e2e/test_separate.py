@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ashore.client.context import FILE
 from tests.e2e.processes import Service
 from tests.stack import ashore
 
@@ -32,11 +31,9 @@ async def test_each_token_opens_its_own_service_and_the_command_line_opens_all(t
 
         opened = {(of, to): asked(to, tokens[of]) for of in SERVICES for to in SERVICES}
         assert opened == {(of, to): 200 if of == to else 401 for of in SERVICES for to in SERVICES}
-        context = folder / "cli" / FILE
-        text = context.read_text()
-        for name, port in (("manufacturer", 8039), ("rendezvous", 8040), ("owner", 8042)):
-            text = text.replace(f"http://{name}:{port}", running[name].url)
-        context.write_text(text)
+        places = {f"ASHORE_{name.upper()}_URL": running[name].url for name in SERVICES} | {
+            f"ASHORE_{name.upper()}_TOKEN_FILE": str(folder / "cli" / f"{name}-token") for name in SERVICES
+        }
         for words in (("voucher", "list"), ("rendezvous", "rules"), ("owner", "keys")):
-            done = await ashore(*words, data=folder / "cli")
+            done = await ashore(*words, data=folder / "cli", environment=places)
             assert done.code == 0, done.error

@@ -1,3 +1,4 @@
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -140,3 +141,34 @@ def test_every_setting_is_described() -> None:
     assert described["ASHORE_PORT"] == ("ASHORE_PORT", "a whole number from 0 to 65535", "8042", "Port to listen on.")
     assert described["ASHORE_NATS_SEED"].type == "a secret"
     assert all(row.description for row in Settings.describe())
+
+
+@pytest.mark.parametrize("url", ["nats://bus:4222", "tls://one:4222,nats://two:4222"])
+def test_an_authority_for_a_bus_without_tls_is_a_mistake(url: str) -> None:
+    [problem] = problems({"ASHORE_NATS_CA": "-----BEGIN", "ASHORE_NATS_URL": url})
+    assert "begin each URL with tls://" in problem
+
+
+def test_the_authority_of_the_bus_is_given_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN\n")
+    environ = {"ASHORE_NATS_CA_FILE": str(tmp_path / "ca.pem"), "ASHORE_NATS_URL": "tls://one:4222, tls://two:4222"}
+    assert Harbour.load(environ).nats_ca == "-----BEGIN"
+
+
+def test_a_password_in_a_url_is_not_in_the_repr() -> None:
+    settings = Harbour.load({"ASHORE_DATABASE_URL": "postgresql://me:pa55@host/d", "ASHORE_NATS_URL": "nats://t0ken@h"})
+    assert not re.search("pa55|t0ken", repr(settings))
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("nats://127.0.0.1:4222", []),
+        ("nats://localhost,nats://[::1]:4222", []),
+        ("tls://bus:4222", []),
+        ("memory:", []),
+        ("nats://bus:4222, nats://127.0.0.1, nats://192.0.2.7:4222", ["bus", "192.0.2.7"]),
+    ],
+)
+def test_a_bus_elsewhere_without_tls_is_known(url: str, hosts: list[str]) -> None:
+    assert Harbour.load({"ASHORE_NATS_URL": url}).plain_buses() == hosts

@@ -1,11 +1,8 @@
 """The health check of containers, against real listeners."""
 
-import http.server
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,42 +12,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ashore.certificates import self_signed
 from ashore.healthcheck import main
-
-
-class _Service(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        ready = self.path == "/readyz"
-        body = b"{}" if ready else b'{"ready":false,"checks":{"bus":{}}}'
-        self.send_response(200 if ready else 503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _serving(context: ssl.SSLContext | None = None) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
-        if context:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield str(server.server_port)
-        server.shutdown()
-        thread.join()
+from tests.tls_kit import serving
 
 
 def test_a_ready_service_is_healthy() -> None:
-    with _serving() as port:
+    with serving() as port:
         assert main([], {"ASHORE_PORT": port}) == 0
 
 
 def test_what_a_service_lacks_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with _serving() as port:
+    with serving() as port:
         assert main([f"http://127.0.0.1:{port}/other"], {}) == 1
     assert '503 {"ready":false,"checks":{"bus":{}}}' in capsys.readouterr().out
 
@@ -61,7 +32,7 @@ def test_a_service_with_a_certificate_is_asked_over_tls(tmp_path: Path) -> None:
     path.write_bytes(pem + self_signed(key, "devices.example", datetime.now(UTC)).public_bytes(Encoding.PEM))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(path)
-    with _serving(context) as port:
+    with serving(context) as port:
         assert main([], {"ASHORE_PORT": port, "ASHORE_TLS_CERTIFICATE": str(path)}) == 0
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ashore_cli.options import Data
+from ashore_cli.options import Data, Tls
 
 
 async def demo(
@@ -14,6 +14,7 @@ async def demo(
     once: Annotated[
         bool, Parameter(help="Stop everything as soon as the device is ashore: for tests.", negative="")
     ] = False,
+    tls: Tls = False,
     port_offset: Annotated[
         int | None, Parameter(help="Added to every port; by default 0, or more where ports are taken.")
     ] = None,
@@ -22,4 +23,4 @@ async def demo(
     # The stack is slow to import, and `--help` does not need it.
     from ashore_cli.local.demo import run_demo  # noqa: PLC0415 - see above
 
-    return await run_demo(data, once=once, port_offset=port_offset)
+    return await run_demo(data, once=once, tls=tls, port_offset=port_offset)

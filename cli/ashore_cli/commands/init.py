@@ -1,4 +1,4 @@
-"""`ashore init`: keys, tokens, users of the bus and public bundles, made once."""
+"""`ashore init`: keys, tokens, users of the bus, certificates and public bundles, made once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,10 @@ from ashore_cli.options import Data
 def init(
     *,
     data: Data = Path(".ashore"),
+    address: Annotated[
+        tuple[str, ...],
+        Parameter(help="A name or an address under which the services are found, for their certificates.", negative=""),
+    ] = (),
     separate: Annotated[
         Path | None,
         Parameter(help="Also make a folder for each service here, with only the secrets it needs: for containers."),
@@ -20,4 +24,4 @@ def init(
     # Cryptography is slow to import, and `--help` needs none.
     from ashore_cli.local.making import make  # noqa: PLC0415 - see above
 
-    make(data, separate)
+    make(data, separate, address)

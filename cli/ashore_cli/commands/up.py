@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ashore_cli.options import Data
+from ashore_cli.options import Data, Tls
 
 
 async def up(
@@ -15,6 +15,7 @@ async def up(
     address: Annotated[
         str, Parameter(help="Address of this machine on which the services listen, and under which devices find them.")
     ] = "127.0.0.1",
+    tls: Tls = False,
     logs: Annotated[bool, Parameter(help="Show what the services log, too.", negative="")] = False,
 ) -> int:
     """Run NATS and all services on this machine until Ctrl-C."""
@@ -22,4 +23,4 @@ async def up(
     from ashore_cli.local.running import run_up  # noqa: PLC0415 - see above
     from ashore_cli.stack import Ports  # noqa: PLC0415 - see above
 
-    return await run_up(data, Ports.moved(port_offset), address, logs=logs)
+    return await run_up(data, Ports.moved(port_offset), address, tls=tls, logs=logs)

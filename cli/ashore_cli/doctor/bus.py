@@ -1,4 +1,4 @@
-"""The bus: is it there, is it new enough, has it the streams."""
+"""The bus: is it there, is it new enough, whose certificate has it, has it the streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,8 @@ import msgspec
 
 from ashore.bus import BusError, BusUnavailable, versions
 from ashore.bus.nats import NatsBus
-from ashore.client import Context
+from ashore.client import Context, client_tls, shown
+from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 from ashore_cli.joining import joined
 
@@ -34,15 +35,22 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
         greeting = await _greeting(url)
         versions.refuse_old_version(greeting.version)
     except ConnectionRefusedError:
-        yield bad("bus", f"{url} cannot be reached: nothing listens there", _START, unreachable=True)
+        yield bad("bus", f"{shown(url)} cannot be reached: nothing listens there", _START, unreachable=True)
         return
     except (OSError, ValueError) as error:
-        yield bad("bus", f"{url} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
+        yield bad("bus", f"{shown(url)} cannot be reached: {error or 'no answer'}", _START, unreachable=True)
         return
     except BusError as error:
         yield bad("bus", str(error), "use NATS 2.12 or later, with JetStream")
         return
-    yield well("bus", f"nats-server {greeting.version} at {url}")
+    yield well("bus", f"nats-server {greeting.version} at {shown(url)}")
+    if url.startswith("tls:"):
+        tls = client_tls(context.nats.ca_file)
+        met = await asyncio.to_thread(secrecy.examine, "bus", url, tls, "ASHORE_NATS_CA_FILE")
+        if met is not None:
+            yield met
+            if met.unreachable:
+                return
     async for finding in _streams(context):
         yield finding
 

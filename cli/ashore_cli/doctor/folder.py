@@ -11,10 +11,12 @@ from cryptography import x509
 
 from ashore.client import Context
 from ashore_cli.doctor.finding import Finding, bad, well
+from ashore_cli.doctor.secrecy import lasting
 
 _SECRETS: Final = (
     "*-token",
     "keys/*",
+    "tls/*",
     "nats/nkeys/*",
     "nats/nats-server.conf",
     "devices/*/credential.json",
@@ -22,6 +24,7 @@ _SECRETS: Final = (
 )
 _ENOUGH_BYTES: Final = 1 << 30
 _ENOUGH_DAYS: Final = 30
+_ENOUGH_DAYS_OF_AUTHORITY: Final = 365
 
 
 def examine(context: Context) -> Iterator[Finding]:
@@ -33,6 +36,7 @@ def examine(context: Context) -> Iterator[Finding]:
     yield _modes(folder)
     yield _disk(folder)
     yield from _certificates(folder)
+    yield from _tls(folder)
 
 
 def _modes(folder: Path) -> Finding:
@@ -65,6 +69,19 @@ def _certificates(folder: Path) -> Iterator[Finding]:
         yield well("certificates", f"all {len(paths)} are valid for more than {_ENOUGH_DAYS} days")
     for path, end in soon:
         yield bad("certificates", f"{path} ends at {end:%Y-%m-%d}", "put a renewed chain in its place, and restart")
+
+
+def _tls(folder: Path) -> Iterator[Finding]:
+    """The authority, which must outlive what it signs, and of the servers' certificates the one that ends first."""
+    ends = {path: _end(path) for path in sorted((folder / "tls").glob("*.pem"))}
+    authority = ends.pop(folder / "tls" / "ca.pem", None)
+    if authority is not None:
+        remedy = f"remove {folder / 'tls'}, start anew, and give the new ca.pem to all clients"
+        yield lasting("authority", "TLS authority", authority, remedy, timedelta(days=_ENOUGH_DAYS_OF_AUTHORITY))
+    if ends:
+        first = min(ends, key=lambda path: ends[path])
+        what = f"TLS certificate of {first.stem}, the first of {len(ends)} to end"
+        yield lasting("certificates", what, ends[first], "start anew: `ashore up` and `ashore init` renew them")
 
 
 def _end(path: Path) -> datetime:

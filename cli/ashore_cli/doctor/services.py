@@ -1,19 +1,15 @@
-"""The services: are they there, can they work, do they know our token, do their clocks agree, does anybody wait."""
+"""The services: are they there, and whose certificates; can they work, know our token, agree on the time; who waits."""
 
 import asyncio
-import socket
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
-from ashore.client import Client, ClientError, Readiness, Unreachable
+from ashore.client import Client, ClientError, Readiness, Unreachable, client_tls, shown
+from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 
 _SKEW: Final = timedelta(seconds=30)
-_ENOUGH: Final = timedelta(days=30)
-_SECONDS: Final = 3.0
 
 
 async def examine(client: Client) -> AsyncIterator[Finding]:
@@ -34,6 +30,13 @@ async def examine(client: Client) -> AsyncIterator[Finding]:
 
 async def _service(client: Client, name: str) -> AsyncIterator[Finding]:
     connection = client.connection(name)
+    if connection.url.startswith("https:"):
+        tls = client_tls(client.context.ca_file)
+        met = await asyncio.to_thread(secrecy.examine, name, connection.url, tls, "ASHORE_CA_FILE")
+        if met is not None:
+            yield met
+            if met.unreachable:
+                return
     asked = datetime.now(UTC)
     try:
         readiness = await connection.readiness()
@@ -43,8 +46,6 @@ async def _service(client: Client, name: str) -> AsyncIterator[Finding]:
     yield _ready(name, connection.url, readiness)
     for finding in _clock(name, readiness, asked):
         yield finding
-    if connection.url.startswith("https:"):
-        yield await asyncio.to_thread(_certificate, name, connection.url, client)
     try:
         await connection.get("/keys" if name != "rendezvous" else "/rules", object)
     except ClientError as error:
@@ -54,7 +55,7 @@ async def _service(client: Client, name: str) -> AsyncIterator[Finding]:
 def _ready(name: str, url: str, readiness: Readiness) -> Finding:
     missing = {part: check for part, check in readiness.checks.items() if not check.ready}
     if not missing:
-        return well(name, f"ready at {url} ({', '.join(readiness.checks)})")
+        return well(name, f"ready at {shown(url)} ({', '.join(readiness.checks)})")
     reasons = "; ".join(f"{part}: {check.reason}" for part, check in missing.items())
     remedies = [check.remedy for check in missing.values() if check.remedy]
     return bad(name, f"not ready: {reasons}", "; ".join(remedies) or "read its log")
@@ -67,20 +68,3 @@ def _clock(name: str, readiness: Readiness, asked: datetime) -> Iterator[Finding
     skew = readiness.at - asked
     if abs(skew) > _SKEW:
         yield bad(name, f"its clock is {skew.total_seconds():+.0f} s from ours", "let NTP set both clocks")
-
-
-def _certificate(name: str, url: str, client: Client) -> Finding:
-    parts = urlsplit(url)
-    context = ssl.create_default_context(cafile=str(client.context.ca_file) if client.context.ca_file else None)
-    try:
-        with (
-            socket.create_connection((parts.hostname or "", parts.port or 443), _SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname) as secure,
-        ):
-            certificate = secure.getpeercert() or {}
-    except OSError as error:
-        return bad(name, f"TLS fails: {error}", "set ASHORE_CA_FILE, or give the service another certificate")
-    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate.get("notAfter"))), UTC)
-    if end < datetime.now(UTC) + _ENOUGH:
-        return bad(name, f"its TLS certificate ends at {end:%Y-%m-%d}", "renew it, and restart the service")
-    return well(name, f"TLS certificate until {end:%Y-%m-%d}")

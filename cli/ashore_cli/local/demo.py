@@ -21,14 +21,14 @@ _ADDRESS: Final = "127.0.0.1"
 _STEP_SECONDS: Final = 60.0
 
 
-async def run_demo(data: Path, *, once: bool, port_offset: int | None) -> int:
+async def run_demo(data: Path, *, once: bool, tls: bool, port_offset: int | None) -> int:
     """Run the demo; the answer is the exit code."""
     with Screen() as screen:
 
         def ports() -> Ports:
             return Ports.moved(port_offset) if port_offset is not None else _free_ports(screen)
 
-        stack = Stack(data, ports=ports, address=_ADDRESS, tell=screen.tell)
+        stack = Stack(data, ports=ports, address=_ADDRESS, tls=tls, tell=screen.tell)
         screen.out.print(f"ashore demo, with its data in {stack.layout.path}\n")
 
         async def show() -> None:

@@ -1,5 +1,6 @@
 """`ashore init` at work."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,15 @@ from ashore_cli.stack.prepare import separate as separated
 _CONTENTS: Final = (
     ("keys/", "private keys of owner and manufacturer"),
     ("nats/nkeys/", "keys of the users of the bus"),
+    ("tls/", "the authority and the servers' certificates, with their private keys"),
     ("admin-token", "opens the management APIs"),
+    ("ca.pem", "public: what clients that speak TLS must trust"),
     ("owner-keys.pem", "public: give it to those who sell devices to you"),
     ("manufacturer-keys.pem", "public: give it to rendezvous services that shall admit your devices"),
 )
 
 
-def make(data: Path, separate: Path | None) -> None:
+def make(data: Path, separate: Path | None, hosts: Sequence[str] = ()) -> None:
     """Make what is missing, and say what there is."""
     out, layout = console(), Layout(data.resolve())
     is_new = not layout.keys.exists()
@@ -27,7 +30,7 @@ def make(data: Path, separate: Path | None) -> None:
         def told(what: str) -> None:
             status.update(f"making {what}")
 
-        prepare(layout, told)
+        prepare(layout, told, hosts)
         folders = separated(layout, separate.resolve()) if separate else []
     out.print(f"Made {layout.path}, which only you can read:" if is_new else f"{layout.path} is complete already:")
     for name, text in _CONTENTS:

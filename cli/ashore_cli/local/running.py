@@ -1,6 +1,7 @@
 """A stack on a terminal, from the first signal of life to the last."""
 
 import asyncio
+import io
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final, TextIO
 
 import structlog
 
+from ashore import files
 from ashore_cli.errors import DONE
 from ashore_cli.local.hints import command
 from ashore_cli.local.screen import Screen, tail
@@ -17,10 +19,10 @@ INTERRUPTED: Final = 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def run_up(data: Path, ports: Ports, address: str, *, logs: bool) -> int:
+async def run_up(data: Path, ports: Ports, address: str, *, tls: bool, logs: bool) -> int:
     """Run everything until a signal."""
     with Screen() as screen:
-        stack = Stack(data, ports=ports, address=address, tell=screen.tell)
+        stack = Stack(data, ports=ports, address=address, tls=tls, tell=screen.tell)
         screen.out.print(f"ashore, with its data in {stack.layout.path}")
 
         async def stay() -> None:
@@ -71,7 +73,8 @@ def keep_log(layout: Layout) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=False),
+            # By default tracebacks are drawn with rich, and that shows local variables: keys and tokens among them.
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         logger_factory=_LogFile(layout.log("ashore")),
     )
@@ -87,5 +90,5 @@ class _LogFile:
     def __call__(self, *_names: object) -> structlog.WriteLogger:
         if self._file is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = io.TextIOWrapper(files.append_private(self._path), encoding="utf-8")
         return structlog.WriteLogger(self._file)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from ashore.files import append_private
 from ashore_cli.errors import printable
 from ashore_cli.stack.happenings import Happening, StackError, Tell
 
@@ -132,6 +133,7 @@ class Child:
                 stderr=log,
                 env=dict(self._environment),
                 start_new_session=True,
+                umask=0o077,
             )
         self._pid_file.write_text(str(self._process.pid))
         return self._process
@@ -182,7 +184,7 @@ def _opened(log: Path) -> IO[bytes]:
     """The log, to be appended to; a large one makes room first and is kept as `.1`."""
     if log.exists() and log.stat().st_size > _LARGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
-    return log.open("ab")
+    return append_private(log)
 
 
 def _code(code: int) -> str:

@@ -3,6 +3,8 @@
 admin-token                the management APIs' token
 cli.toml                   where everything is, for the command line
 keys/                      private keys of owner and manufacturer, the session key
+tls/                       the authority and the servers' certificates, with their private keys
+ca.pem                     the authority's certificate: what clients of NATS and the services must trust
 owner-keys.pem             the owner's public keys: a buyer for the manufacturer
 manufacturer-keys.pem      the manufacturer's public keys
 trusted-keys.pem           both, whose devices the rendezvous admits
@@ -19,6 +21,7 @@ from typing import NamedTuple
 from ashore.client.context import FILE
 
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
+AUTHORITY = "ca.pem"
 
 
 class Layout(NamedTuple):
@@ -35,6 +38,20 @@ class Layout(NamedTuple):
     def keys(self) -> Path:
         """Private keys."""
         return self.path / "keys"
+
+    @property
+    def tls(self) -> Path:
+        """The authority and the servers' certificates."""
+        return self.path / "tls"
+
+    @property
+    def authority(self) -> Path:
+        """The authority's certificate, which clients must trust."""
+        return self.path / AUTHORITY
+
+    def certificate(self, server: str) -> Path:
+        """Private key and certificate of `nats` or of a service."""
+        return self.tls / f"{server}.pem"
 
     def bundle(self, role: str) -> Path:
         """The public keys of `owner` or `manufacturer`."""

@@ -1,34 +1,36 @@
-"""Makes what must exist before anything starts: keys, public bundles, users of the bus, the admin token.
+"""Makes what must exist before anything starts: keys, public bundles, users of the bus, certificates, the admin token.
 
-Everything is made once and then kept, so preparing again is cheap and changes nothing. The public bundles follow the
-private keys: an operator may put own keys into `keys/`.
+Everything is made once and then kept, so preparing again is cheap and changes nothing, except that servers'
+certificates are renewed in time. The public bundles follow the private keys: an operator may put own keys into `keys/`.
 """
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from ashore import bundles, files
-from ashore.bus.permissions import USERS
 from ashore.bus.server_config import Listeners, configuration, prepare_users
-from ashore.client.context import FILE as CONTEXT
-from ashore.client.context import BusEntry, ContextFile, ServiceEntry, write
 from ashore.keys import KINDS, FileKeyStore
-from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
-from ashore_cli.stack.ports import Ports
+from ashore.server_certificates import ServerCertificates
+from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
 from ashore_cli.stack.services import SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
 _PUBLIC_MODE: Final = 0o644
 _CONTAINER_DATA: Final = Path("/data")
+CERTIFICATE: Final = "tls.pem"
+_MQTT: Final = 8883
 
 Told = Callable[[str], None]
 
 
-def prepare(layout: Layout, told: Told) -> None:
-    """Make what is missing; `told` hears of each thing that takes its time. Raise FilesError or KeysError."""
+def prepare(layout: Layout, told: Told, hosts: Iterable[str] = ()) -> None:
+    """Make what is missing; `told` hears of what takes its time. Raise FilesError, KeysError or CertificateError.
+
+    `hosts` are names and addresses under which servers are found, beside those of this very machine.
+    """
     files.private_directory(layout.path)
     for folder in (layout.lock.parent, layout.log("x").parent, layout.devices):
         files.private_directory(folder)
@@ -37,6 +39,7 @@ def prepare(layout: Layout, told: Told) -> None:
     _publish(layout.trusted, "".join(texts))
     keys.session_key()
     prepare_users(layout.nats)
+    _certify(layout, hosts)
     files.read_or_create(layout.token, _new_token)
 
 
@@ -44,7 +47,8 @@ def separate(layout: Layout, target: Path) -> list[Path]:
     """Give each service a folder of its own below `target`, with the secrets that it needs and no others.
 
     For containers: each folder is mounted as `/data`, and `public` beside it as `/public`. What is
-    in a folder already stays. The layout must be prepared. The answer is the folders.
+    in a folder already stays, but for renewed certificates and the configuration of NATS. The layout must be prepared.
+    The answer is the folders.
     """
     people = files.private_directory(target / "cli")
     for service in SERVICES:
@@ -53,6 +57,7 @@ def separate(layout: Layout, target: Path) -> list[Path]:
         token = files.read_or_create(folder / ADMIN_TOKEN, _new_token)
         _keep(token, people / _token_file(service.name))
         _copy(layout.seed(service.name), folder / "nats.seed")
+        _hand_out(layout, service.name, folder)
         files.private_directory(folder / "keys")
         # Each has its own, so that who reads one service's cannot seal tokens of another.
         FileKeyStore(folder / "keys").session_key()
@@ -60,37 +65,43 @@ def separate(layout: Layout, target: Path) -> list[Path]:
             if service.name in ROLES and path.name.startswith(_prefixes(service.name)):
                 _copy(path, folder / "keys" / path.name)
     _separate_bus(layout, target)
-    _tell_people(people)
     return sorted(path for path in target.iterdir() if path.is_dir())
 
 
 def _separate_bus(layout: Layout, target: Path) -> None:
-    """The NATS server knows only public keys; the command line gets its own user, and that of the streams' admin."""
-    server, people, public = (files.private_directory(target / name) for name in ("nats", "cli", "public"))
-    listeners = Listeners(host="0.0.0.0", port=4222, monitor_port=8222, mqtt_port=1883)
+    """The NATS server knows only public keys. The streams' admin has a folder apart: devices run beside `cli`."""
+    names = ("nats", "streams", "cli", "public")
+    server, streams, people, public = (files.private_directory(target / name) for name in names)
+    certificate = _CONTAINER_DATA / CERTIFICATE
+    listeners = Listeners(host="0.0.0.0", port=4222, monitor_port=8222, mqtt_port=_MQTT, certificate=certificate)
     config = configuration(_CONTAINER_DATA, listeners, prepare_users(layout.nats))
-    files.create_private(server / "nats-server.conf", config)
-    for user in USERS:
-        if user.name in ("admin", "cli"):
-            _copy(layout.seed(user.name), people / f"{user.name}.nk")
+    # An older release left one here that knows no TLS.
+    files.replace_private(server / "nats-server.conf", config)
+    _hand_out(layout, "nats", server)
+    _copy(layout.seed("admin"), streams / "admin.nk")
+    _copy(layout.seed("cli"), people / "cli.nk")
+    # An older release put it there, where every virtual device could read it.
+    (people / "admin.nk").unlink(missing_ok=True)
     public.chmod(0o755)
-    for path in (*map(layout.bundle, ROLES), layout.trusted):
+    for path in (*map(layout.bundle, ROLES), layout.trusted, layout.authority):
         _publish(public / path.name, path.read_text())
+    for folder in (streams, people):
+        _publish(folder / AUTHORITY, layout.authority.read_text())
 
 
-def _tell_people(folder: Path) -> None:
-    """Where the services are, by the names that containers have for one another, and which token opens which."""
-    if (folder / CONTEXT).exists():
-        return
-    ports = Ports()
-    services = {
-        service.name: ServiceEntry(
-            url=f"http://{service.name}:{ports.of(service.name)}", token_file=_token_file(service.name)
-        )
-        for service in SERVICES
-    }
-    nats = BusEntry(url=f"nats://nats:{ports.nats}", seed_file="cli.nk")
-    write(folder / CONTEXT, ContextFile(services=services, nats=nats))
+def _certify(layout: Layout, hosts: Iterable[str]) -> None:
+    """The authority, once; for NATS and each service a certificate, renewed in time."""
+    kept = ServerCertificates(layout.tls)
+    _publish(layout.authority, kept.authority)
+    names = list(hosts)
+    for server in ("nats", *(service.name for service in SERVICES)):
+        kept.keep(server, names)
+
+
+def _hand_out(layout: Layout, server: str, folder: Path) -> None:
+    """What a server needs to speak TLS, and to believe the others; a renewed certificate replaces the old one."""
+    files.replace_private(folder / CERTIFICATE, layout.certificate(server).read_bytes())
+    _publish(folder / AUTHORITY, layout.authority.read_text())
 
 
 def _token_file(service: str) -> str:

@@ -17,11 +17,13 @@ class Place(NamedTuple):
     address: str
     """Under which devices reach this machine."""
     nats_url: str
+    tls: bool = False
+    """Whether services and NATS speak TLS."""
 
     def url(self, service: str) -> str:
         """A service's URL."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.ports.of(service)}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.ports.of(service)}"
 
 
 class Service(NamedTuple):
@@ -48,7 +50,17 @@ class Service(NamedTuple):
         if place.address in ("127.0.0.1", "::1"):
             # All virtual devices have one address, and nobody else can reach these ports.
             common["ASHORE_RATE_LIMIT"] = "0"
+        if place.tls:
+            common |= self._secrecy(place)
         return {**common, **self.settings(place)}
+
+    def _secrecy(self, place: Place) -> dict[str, str]:
+        certificate = str(place.layout.certificate(self.name))
+        return {
+            "ASHORE_NATS_CA_FILE": str(place.layout.authority),
+            "ASHORE_TLS_CERTIFICATE": certificate,
+            "ASHORE_TLS_KEY": certificate,
+        }
 
 
 def _manufacturer(place: Place) -> Settings:
@@ -63,7 +75,8 @@ def _rendezvous(place: Place) -> Settings:
 
 
 def _owner(place: Place) -> Settings:
-    return {"ASHORE_ADVERTISE": place.url("owner")}
+    own = {"ASHORE_ADVERTISE": place.url("owner")}
+    return {**own, "ASHORE_CA_FILE": str(place.layout.authority)} if place.tls else own
 
 
 SERVICES: Final = (

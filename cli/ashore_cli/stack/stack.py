@@ -14,9 +14,10 @@ from ashore.bus.server import EmbeddedServer, ServerFailed
 from ashore.client import Client, ClientError, Context
 from ashore.client.context import BusEntry, ContextFile, ServiceEntry, write
 from ashore.files import private_directory
+from ashore.tls import client_context
 from ashore_cli.stack.child import Child, stop_orphan
 from ashore_cli.stack.happenings import AlreadyRunning, Happening, StackError, Tell, ignore
-from ashore_cli.stack.layout import ADMIN_TOKEN, Layout
+from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
 from ashore_cli.stack.ports import Ports
 from ashore_cli.stack.prepare import prepare
 from ashore_cli.stack.services import SERVICES, Place, Service
@@ -43,12 +44,14 @@ class Stack:
         *,
         ports: Ports | Callable[[], Ports] | None = None,
         address: str = "127.0.0.1",
+        tls: bool = False,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         tell: Tell = ignore,
     ) -> None:
         self.layout = Layout(folder.resolve())
         self._ports = ports or Ports()
         self._address = address
+        self._tls = tls
         self._settings = settings or {}
         self._tell = tell
         self._children: dict[str, Child] = {}
@@ -89,18 +92,21 @@ class Stack:
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._claim)
-        await asyncio.to_thread(prepare, self.layout, lambda what: self._tell(Happening("keys", "starting", what)))
+        await asyncio.to_thread(self._prepare)
         self._tell(Happening("keys", "ready"))
         ports = self._ports if isinstance(self._ports, Ports) else self._ports()
         ports.check(self._address)
         nats_url = await self._start_nats(ports)
-        place = Place(self.layout, ports, self._address, nats_url)
+        place = Place(self.layout, ports, self._address, nats_url, self._tls)
         self._write_context(place)
         client = await self._cleanup.enter_async_context(Client(self.context))
         children = [self._child(service, place, client) for service in SERVICES]
         self._children = {child.name: child for child in children}
         self._cleanup.push_async_callback(self._stop_children)
         await self._start_children()
+
+    def _prepare(self) -> None:
+        prepare(self.layout, lambda what: self._tell(Happening("keys", "starting", what)), [self._address])
 
     def _claim(self) -> None:
         """Take the data folder for ourselves, and stop what a killed predecessor has left behind."""
@@ -114,10 +120,17 @@ class Stack:
 
     async def _start_nats(self, ports: Ports) -> str:
         self._tell(Happening("nats", "starting"))
-        self._nats = EmbeddedServer(self.layout.nats, port=ports.nats, monitor_port=ports.monitor, mqtt_port=ports.mqtt)
+        self._nats = EmbeddedServer(
+            self.layout.nats,
+            port=ports.nats,
+            monitor_port=ports.monitor,
+            mqtt_port=ports.mqtt,
+            certificate=self.layout.certificate("nats") if self._tls else None,
+        )
         server = await self._cleanup.enter_async_context(self._nats)
         self._cleanup.callback(self._tell, Happening("nats", "stopping"))
-        bus = await connect(server.url, name="admin", seed_file=str(self.layout.seed("admin")))
+        tls = client_context(self.layout.authority.read_text()) if self._tls else None
+        bus = await connect(server.url, name="admin", seed_file=str(self.layout.seed("admin")), tls=tls)
         try:
             await bus.declare()
         finally:
@@ -172,10 +185,9 @@ class Stack:
             service.name: ServiceEntry(url=place.url(service.name), token_file=ADMIN_TOKEN) for service in SERVICES
         }
         seed = self.layout.seed("cli").relative_to(self.layout.path)
-        write(
-            self.layout.context,
-            ContextFile(services=services, nats=BusEntry(url=place.nats_url, seed_file=str(seed))),
-        )
+        bus = BusEntry(url=place.nats_url, seed_file=str(seed))
+        content = ContextFile(services=services, nats=bus, ca_file=AUTHORITY if self._tls else "")
+        write(self.layout.context, content)
 
 
 async def _is_ready(client: Client, service: str) -> bool:

@@ -1,6 +1,7 @@
 """The owner service, put together."""
 
 import ipaddress
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +12,12 @@ from ashore.config import SettingsError
 from ashore.cose import Signer
 from ashore.fdo.types import To2Address, Transport, fingerprint
 from ashore.keys import FileKeyStore, KeyKind, KeysError
-from ashore.service import App, Context, explained
+from ashore.service import App, Context, StartError, explained
 from ashore.sessions import Sealer
 from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
 from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
+from ashore.tls import TlsError, client_context
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.catalogue import Catalogue
@@ -40,13 +42,10 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     """Everything that the owner service consists of, until the block ends."""
     settings = context.settings
     keys = FileKeyStore(settings.data_dir / "keys")
-    addresses = [to2_address(url) for url in settings.advertise]
     with explained(StorageError, KeysError):
         signers = load_signers(keys)
         database = await Database.open(settings.database_url, "ashore_owner:migrations")
-    registrar = Registrar(
-        database, signers, addresses, wait_seconds=settings.wait_seconds, parallel=settings.to0_parallel
-    )
+    registrar = _registrar(settings, database, signers)
     store = Store(database, registrar.wake)
     documents, downloads = Documents(database), _downloads(settings)
     catalogue = Catalogue(documents, downloads)
@@ -69,6 +68,17 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
         await downloads.close()
         await exchange.drain()
         await database.close()
+
+
+def _registrar(settings: OwnerSettings, database: Database, signers: dict[str, Signer]) -> Registrar:
+    return Registrar(
+        database,
+        signers,
+        [to2_address(url) for url in settings.advertise],
+        wait_seconds=settings.wait_seconds,
+        parallel=settings.to0_parallel,
+        tls=rendezvous_tls(settings.ca),
+    )
 
 
 def _exchange(
@@ -104,6 +114,14 @@ def load_signers(keys: FileKeyStore) -> dict[str, Signer]:
     """The owner's keys by their fingerprints, one of each kind."""
     signers = (keys.signer(ROLE, kind) for kind in get_args(KeyKind))
     return {fingerprint(signer.public_key): signer for signer in signers}
+
+
+def rendezvous_tls(authorities: str | None) -> ssl.SSLContext | None:
+    """Whom to believe at a rendezvous, where not the system's authorities alone; raise StartError."""
+    try:
+        return client_context(authorities, system=True) if authorities else None
+    except TlsError as error:
+        raise StartError(f"ASHORE_CA cannot be used: {error}") from error
 
 
 def to2_address(url: str) -> To2Address:

@@ -22,6 +22,13 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
         list[str],
         Meta(description="URLs under which devices reach this service, in order of preference, separated by commas."),
     ] = field(default_factory=lambda: ["http://127.0.0.1:8042"])
+    ca: Annotated[
+        str | None,
+        Meta(
+            description="PEM certificates of authorities that are believed, besides the system's, when a rendezvous is "
+            "asked over https."
+        ),
+    ] = None
     wait_seconds: Annotated[
         int, Meta(ge=60, le=2**32 - 1, description="For how long the rendezvous is asked to keep a registration.")
     ] = 86_400

@@ -7,6 +7,7 @@ renewal comes at 80 % of the granted time with some jitter, so that a fleet impo
 import asyncio
 import http.client
 import random
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,7 @@ class Registrar:
         *,
         wait_seconds: int,
         parallel: int,
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -100,6 +102,7 @@ class Registrar:
         self._addresses = addresses
         self._wait_seconds = wait_seconds
         self._parallel = parallel
+        self._tls = tls
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - jitter, nothing secret
         self._woken = asyncio.Event()
@@ -181,7 +184,7 @@ class Registrar:
         raise failure
 
     def _at(self, url: str, voucher: Voucher, signer: Signer) -> int:
-        with Rendezvous(url) as rendezvous:
+        with Rendezvous(url, self._tls) as rendezvous:
             ack = rendezvous.say(To0Hello(), HelloAck)
             message = to0.owner_sign(ack, voucher, self._wait_seconds, self._addresses, signer)
             return rendezvous.say(message, AcceptOwner).wait_seconds
@@ -219,11 +222,15 @@ class Rendezvous:
     The standard library's client does what is needed here in a tenth of the memory of the asynchronous ones.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        host, port = parts.hostname or "", parts.port
         self._url = url
-        self._connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+        self._connection = (
+            http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=tls)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+        )
         self._headers = {"content-type": "application/cbor"}
 
     def __enter__(self) -> Self:

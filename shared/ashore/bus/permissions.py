@@ -75,7 +75,7 @@ def permissions(user: User) -> JSON:
     if user.consumes:
         listens.append(f"retry.{user.name}.*")
     return {
-        "publish": {"allow": _publishes(user)},
+        "publish": {"allow": _publishes(user), **({"deny": _of_others(user)} if user.follows else {})},
         "subscribe": {"allow": listens},
         # An answer may go to the inbox of whoever asked, once.
         "allow_responses": {"max": 1, "expires": "1m"},
@@ -121,6 +121,17 @@ def _reader(stream: str) -> list[str]:
         f"$JS.API.CONSUMER.CREATE.{stream}.>",
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
     ]
+
+
+def _of_others(user: User) -> list[str]:
+    """The consumers of services, which a reader could otherwise change, or empty in their place.
+
+    A right cannot be for names with a beginning, so a reader may make consumers of any name but these.
+    """
+    names = [(other, event) for other in USERS if other is not user for event in other.consumes]
+    taken = [f"{stream_of([event]).name}.{other.name}-{event}" for other, event in names]
+    verbs = ("CREATE.{}", "CREATE.{}.>", "MSG.NEXT.{}")
+    return [f"$JS.API.CONSUMER.{verb.format(one)}" for one in taken for verb in verbs]
 
 
 def mqtt_permissions() -> JSON:

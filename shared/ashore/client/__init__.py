@@ -8,9 +8,9 @@ ignored. What is refused becomes ClientError, with the remedy that the service g
 services are and which token opens them. Events do not come this way but by the bus.
 """
 
-from ashore.client.client import Client
+from ashore.client.client import Client, client_tls
 from ashore.client.connection import Readiness, ReadinessCheck
-from ashore.client.context import BusPlace, Context, Place
+from ashore.client.context import BusPlace, Context, Place, shown
 from ashore.client.errors import ClientError, NotUnderstood, Unreachable
 
 __all__ = [
@@ -23,4 +23,6 @@ __all__ = [
     "Readiness",
     "ReadinessCheck",
     "Unreachable",
+    "client_tls",
+    "shown",
 ]

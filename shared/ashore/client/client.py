@@ -2,6 +2,7 @@
 
 import ssl
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import httpx
@@ -12,6 +13,7 @@ from ashore.client.errors import ClientError
 from ashore.client.manufacturer import ManufacturerClient
 from ashore.client.owner import OwnerClient
 from ashore.client.rendezvous import RendezvousClient
+from ashore.tls import TlsError, client_context
 
 _CONNECT_SECONDS = 3.0
 _ANSWER_SECONDS = 60.0
@@ -64,9 +66,15 @@ def _tls(context: Context) -> ssl.SSLContext | bool:
     """How to check certificates; nothing where no URL is https, since loading the authorities takes its time."""
     if not any(place.url.startswith("https:") for place in context.services.values()):
         return False
+    return client_tls(context.ca_file)
+
+
+def client_tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Whom to believe: the authorities in this file, or the system's; raise ClientError where the file is of no use."""
     try:
-        return ssl.create_default_context(cafile=str(context.ca_file) if context.ca_file else None)
-    except (OSError, ssl.SSLError) as error:
+        return client_context(ca_file.read_text("ascii") if ca_file else None)
+    except (OSError, UnicodeDecodeError, TlsError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it holds no certificates in PEM"
         raise ClientError(
-            f"{context.ca_file} holds no certificates in PEM: {error}", remedy="set ASHORE_CA_FILE to another file"
+            f"the authorities in {ca_file} cannot be used: {reason}", remedy="set ASHORE_CA_FILE to another file"
         ) from error

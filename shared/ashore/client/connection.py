@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 import httpx
 import msgspec
 
-from ashore.client.context import Place
+from ashore.client.context import Place, shown
 from ashore.client.errors import ClientError, NotUnderstood, Unreachable
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Connection:
             return await self._http.request(method, self.url + path, content=content, headers=headers, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
-                f"the {self.name} service cannot be reached at {self.url}: {_reason(error)}",
+                f"the {self.name} service cannot be reached at {shown(self.url)}: {_reason(error)}",
                 remedy="start it (`ashore up`), or say where it is: "
                 f"--{self.name}-url or ASHORE_{self.name.upper()}_URL",
             ) from error
@@ -117,7 +117,7 @@ class Connection:
             return msgspec.json.decode(response.content, type=kind)
         except msgspec.MsgspecError as error:
             raise NotUnderstood(
-                f"the {self.name} service at {self.url} gave an answer that cannot be read: {error}",
+                f"the {self.name} service at {shown(self.url)} gave an answer that cannot be read: {error}",
                 remedy="check that the address is right, and use the same release on both sides",
                 status=response.status_code,
             ) from error

@@ -1,12 +1,13 @@
 """Where the services are, and which tokens open them.
 
 The environment comes first: `ASHORE_OWNER_URL` (and so on for each service), `ASHORE_NATS_URL`, `ASHORE_TOKEN` or
-`ASHORE_OWNER_TOKEN`, secrets also as `..._FILE`. What it does not say stands in `cli.toml` of the data folder, which
-`ashore up` writes, and `ashore init --separate` for containers. Without either the services are looked for on this
-machine, at their usual ports.
+`ASHORE_OWNER_TOKEN`, secrets also as `..._FILE`; `ASHORE_CA_FILE` and `ASHORE_NATS_CA_FILE` name the authorities that
+are believed over TLS, the second for the bus alone. What it does not say stands in `cli.toml` of the data folder, which
+`ashore up` writes. Without either the services are looked for on this machine, at their usual ports.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -24,9 +25,9 @@ DEFAULT_URLS: Final = {
     "owner": "http://127.0.0.1:8042",
 }
 DEFAULT_NATS_URL: Final = "nats://127.0.0.1:4222"
+_CREDENTIALS: Final = re.compile(r"://[^/@\s,]*@")
 _HEAD: Final = (
-    "# Written by `ashore up` or `ashore init`: where the services are, for the command line. Paths are relative to "
-    "here.\n"
+    "# Written by `ashore up`: it tells the command line where the services are. Paths are relative to here.\n"
 )
 
 
@@ -42,6 +43,8 @@ class BusPlace(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     seed: Secret | None = None
+    ca_file: Path | None = None
+    """Authorities in PEM for `tls://`, in place of the system's."""
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,12 +86,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         folder = data_dir or Path(environ.get("ASHORE_DATA_DIR") or DATA_DIR)
         known = read(folder / FILE)
         services = {name: _service(name, environ, urls or {}, known, folder) for name in DEFAULT_URLS}
-        ca_file = environ.get("ASHORE_CA_FILE") or known.ca_file
+        name = environ.get("ASHORE_CA_FILE") or known.ca_file
+        ca_file = folder / name if name else None
+        bus_file = environ.get("ASHORE_NATS_CA_FILE")
+        nats = _bus(environ, urls or {}, known, folder)
         return cls(
             data_dir=folder,
             services=services,
-            nats=_bus(environ, urls or {}, known, folder),
-            ca_file=folder / ca_file if ca_file else None,
+            nats=msgspec.structs.replace(nats, ca_file=Path(bus_file) if bus_file else ca_file),
+            ca_file=ca_file,
         )
 
 
@@ -116,6 +122,11 @@ def write(path: Path, content: ContextFile) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(_HEAD + "".join(lines), encoding="utf-8")
     draft.replace(path)
+
+
+def shown(url: str) -> str:
+    """A URL, or several, as people and logs may see it: without the password or token that it may hold."""
+    return _CREDENTIALS.sub("://", url)
 
 
 def _service(name: str, environ: Mapping[str, str], urls: Mapping[str, str], known: ContextFile, folder: Path) -> Place:

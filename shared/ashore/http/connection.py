@@ -21,6 +21,7 @@ from ashore.http.site import Site
 
 _SLOWEST_RATE: Final = 16_384
 _LINGER_SECONDS: Final = 2.0
+_GOODBYE_SECONDS: Final = 0.5
 _MOST_PIPELINED: Final = 128
 
 
@@ -213,9 +214,20 @@ class Connection(asyncio.Protocol):
         if self._active is not None:
             self._active.wind_up()
         elif self._abort_at:
-            self._transport.close()
+            # asyncio takes a second close for the end of TLS, and then cuts nothing.
+            if not self._transport.is_closing():
+                self._transport.close()
+            elif self._misses_goodbye():
+                self.cut()
         elif not self._queue and not self._reader.arriving:
             self._hang_up()
+
+    def _misses_goodbye(self) -> bool:
+        """Whether all is written over TLS and the client does not end it, as pools of idle connections never do."""
+        since = self._abort_at - self._site.times.write
+        is_secure = self._transport.get_extra_info("sslcontext") is not None
+        waited = self._site.loop.time() - since > _GOODBYE_SECONDS
+        return is_secure and waited and not self._transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """Hang up now, whatever is under way."""

@@ -99,7 +99,8 @@ class Server:
 def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     """For a server with this certificate; raise OSError for one of no use."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    # OpenSSL would ask for the password of an encrypted key on the terminal, and wait there.
+    context.load_cert_chain(certificate, key, password=lambda: "")
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -1,6 +1,8 @@
 """The server with a certificate of its own."""
 
+import asyncio
 import datetime as dt
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,6 +65,34 @@ async def test_a_client_without_tls_is_hung_up_on(site: Running) -> None:
     async with site.connection() as connection:
         connection.send(GREETING)
         assert await connection.is_closed()
+
+
+async def test_a_client_that_never_ends_tls_does_not_hold_up_a_stop(certificate: Path) -> None:
+    secrecy = ssl.create_default_context(cafile=certificate)
+
+    def ask(port: int) -> ssl.SSLSocket:
+        # As a pool keeps it: open, and read by nobody.
+        client = secrecy.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
+        client.sendall(GREETING)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        return client
+
+    context = tls_context(certificate, None)
+    async with running(FdoEndpoint(Echo()), context=context, secrecy=secrecy, drain_seconds=600) as site:
+        idle = await asyncio.to_thread(ask, site.port)
+        site.server.stop()
+        async with asyncio.timeout(60):
+            await site.serving
+        idle.close()
+
+
+def test_a_key_that_needs_a_password_is_refused_and_nobody_is_asked(tmp_path: Path, certificate: Path) -> None:
+    key = serialization.load_pem_private_key(certificate.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    (tmp_path / "encrypted.key").write_bytes(pem)
+    with pytest.raises(ssl.SSLError):
+        tls_context(certificate, tmp_path / "encrypted.key")
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate"])

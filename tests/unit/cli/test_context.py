@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ashore.client import ClientError, Context
+from ashore.client import Client, ClientError, Context, Unreachable, client_tls, shown
 from ashore.client.context import FILE, BusEntry, ContextFile, ServiceEntry, read, write
+from ashore_cli.doctor import bus
 
 
 @pytest.fixture
@@ -94,3 +95,42 @@ def test_a_damaged_file_is_named_with_its_remedy(tmp_path: Path, text: str) -> N
 def test_a_token_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match="missing-token"):
         Context.load({"ASHORE_TOKEN_FILE": "missing-token"}, data_dir=tmp_path)
+
+
+def test_the_bus_has_authorities_of_its_own_or_those_of_the_services(folder: Path) -> None:
+    write(folder / FILE, ContextFile(ca_file="ca.pem"))
+
+    context = Context.load({}, data_dir=folder)
+    given = Context.load({"ASHORE_NATS_CA_FILE": "/bus.pem"}, data_dir=folder)
+
+    assert (context.ca_file, context.nats.ca_file) == (folder / "ca.pem", folder / "ca.pem")
+    assert (given.ca_file, given.nats.ca_file) == (folder / "ca.pem", Path("/bus.pem"))
+
+
+@pytest.mark.parametrize("content", ["no certificates", None])
+def test_authorities_of_no_use_are_named_with_the_remedy(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+
+    with pytest.raises(ClientError, match=r"ca\.pem") as caught:
+        client_tls(tmp_path / "ca.pem")
+
+    assert "ASHORE_CA_FILE" in caught.value.remedy
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    assert shown("nats://me:pa55@one:4222,tls://t0ken@two") == "nats://one:4222,tls://two"
+    assert shown("https://owner.example:8042/a@b") == "https://owner.example:8042/a@b"
+
+
+async def test_a_password_in_a_url_is_in_no_error(tmp_path: Path) -> None:
+    url = "http://me:pa55@127.0.0.1:1"
+    async with Client(Context.load({"ASHORE_OWNER_URL": url}, data_dir=tmp_path)) as client:
+        with pytest.raises(Unreachable) as caught:
+            await client.owner.devices()
+    assert "127.0.0.1:1" in caught.value.detail
+    assert "pa55" not in caught.value.detail
+    context = Context.load({"ASHORE_NATS_URL": "nats://me:pa55@127.0.0.1:1"}, data_dir=tmp_path)
+    found = [one async for one in bus.examine(context)]
+    assert [one.unreachable for one in found] == [True]
+    assert "pa55" not in str(found)

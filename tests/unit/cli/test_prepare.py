@@ -1,14 +1,15 @@
 """The first start makes every secret once; `--separate` gives each service only its own."""
 
 import re
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from ashore import bundles
+from ashore import bundles, certificates
 from ashore.client import Context
-from ashore.client.context import FILE, Place
 from ashore.config import Secret
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
@@ -35,8 +36,32 @@ def test_preparing_again_changes_nothing(layout: Layout) -> None:
 
 def test_nobody_else_can_read_a_secret(layout: Layout) -> None:
     assert stat.S_IMODE(layout.path.stat().st_mode) == 0o700
-    secrets = [layout.token, *layout.keys.iterdir(), *(layout.nats / "nkeys").iterdir()]
+    secrets = [layout.token, *layout.keys.iterdir(), *(layout.nats / "nkeys").iterdir(), *layout.tls.iterdir()]
     assert [path for path in secrets if path.stat().st_mode & 0o077] == []
+
+
+def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout: Layout, tmp_path: Path) -> None:
+    old = Layout(tmp_path / "old")
+    shutil.copytree(layout.path, old.path)
+    shutil.rmtree(old.tls)
+    old.authority.unlink()
+    before = content(old.path)
+
+    prepare(old, lambda _what: None)
+
+    after = content(old.path)
+    assert {name: after[name] for name in before} == before
+    assert {name for name in after if name not in before} == {
+        "ca.pem", *(f"tls/{name}.pem" for name in ("ca", "manufacturer", "nats", "owner", "rendezvous")),
+    }  # fmt: skip
+
+
+def test_certificates_are_for_the_given_hosts(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    prepare(layout, lambda _what: None, ["onboarding.example.com", "192.0.2.7"])
+    for server in ("nats", "manufacturer", "rendezvous", "owner"):
+        found = x509.load_pem_x509_certificate(layout.certificate(server).read_bytes())
+        assert {server, "localhost", "onboarding.example.com", "192.0.2.7"} <= set(certificates.hosts(found))
 
 
 def test_the_bundles_hold_a_key_of_each_kind_and_nothing_secret(layout: Layout) -> None:
@@ -61,43 +86,66 @@ def test_a_key_that_an_operator_puts_there_is_published(layout: Layout, tmp_path
 def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_path: Path) -> None:
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path / "all")}
 
-    assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous"}
+    assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous", "streams"}
     assert not any(name.startswith("keys/owner") for name in folders["manufacturer"])
     assert not any(name.startswith("keys/manufacturer") for name in folders["owner"])
-    assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key"}
-    assert set(folders["nats"]) == {"nats-server.conf"}
+    assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key", "tls.pem", "ca.pem"}
+    assert set(folders["nats"]) == {"nats-server.conf", "tls.pem", "ca.pem"}
     assert not re.search(rb"\bSU[A-Z0-9]{50}", folders["nats"]["nats-server.conf"])
     seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner")]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
     assert len({*seeds, *sessions}) == 6
 
 
-def test_each_service_has_a_token_of_its_own_and_the_command_line_knows_them(layout: Layout, tmp_path: Path) -> None:
+def test_each_service_has_a_token_of_its_own_and_the_command_line_has_them_all(layout: Layout, tmp_path: Path) -> None:
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
 
     own = {name: folders[name]["admin-token"] for name in ("manufacturer", "rendezvous", "owner")}
     assert len({*own.values(), layout.token.read_bytes()}) == 4
-    assert "admin-token" not in folders["cli"]
-    context = Context.load({}, data_dir=tmp_path / "cli")
-    known = {name: place.token for name, place in context.services.items()}
-    assert known == {name: Secret(token.decode().strip()) for name, token in own.items()}
-    assert context.services["owner"].url == "http://owner:8042"
-    assert (context.nats.url, context.nats.seed) == (
-        "nats://nats:4222",
-        Secret(layout.seed("cli").read_text().strip()),
-    )
-    assert [path for path in (tmp_path / "cli").iterdir() if path.stat().st_mode & 0o077 and path.name != FILE] == []
+    assert {name: folders["cli"][f"{name}-token"] for name in own} == own
+    assert [
+        path for path in (tmp_path / "cli").iterdir() if path.stat().st_mode & 0o077 and path.name != "ca.pem"
+    ] == []
 
 
 def test_a_token_that_an_operator_gives_a_service_reaches_the_command_line(layout: Layout, tmp_path: Path) -> None:
     separate(layout, tmp_path)
     (tmp_path / "owner" / "admin-token").write_text("another\n")
-    (tmp_path / "cli" / FILE).write_text('[services.owner]\nurl = "http://mine"\ntoken_file = "owner-token"\n')
 
     separate(layout, tmp_path)
 
-    context = Context.load({}, data_dir=tmp_path / "cli")
-    assert context.services["owner"] == Place(url="http://mine", token=Secret("another"))
+    context = Context.load({"ASHORE_OWNER_TOKEN_FILE": str(tmp_path / "cli" / "owner-token")}, data_dir=tmp_path)
+    assert context.services["owner"].token == Secret("another")
+
+
+def test_the_key_of_the_authority_is_given_to_nobody(layout: Layout, tmp_path: Path) -> None:
+    separate(layout, tmp_path / "all")
+    private = [path for path in (tmp_path / "all").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert {path.name for path in private if path.parent.name != "keys"} == {"tls.pem"}
+    assert not [path for path in private if path.stat().st_mode & 0o077]
+    authority = layout.certificate("ca").read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+    assert not [path for path in private if authority in path.read_bytes()]
+
+
+def test_a_renewed_certificate_and_nats_with_tls_reach_folders_of_before(layout: Layout, tmp_path: Path) -> None:
+    separate(layout, tmp_path)
+    (tmp_path / "nats" / "nats-server.conf").write_text("{}")
+    (tmp_path / "owner" / "tls.pem").write_text("old")
+    seed = (tmp_path / "owner" / "nats.seed").read_bytes()
+
+    separate(layout, tmp_path)
+
+    assert b'"min_version": "1.2"' in (tmp_path / "nats" / "nats-server.conf").read_bytes()
+    assert (tmp_path / "owner" / "tls.pem").read_bytes() == layout.certificate("owner").read_bytes()
+    assert (tmp_path / "owner" / "nats.seed").read_bytes() == seed
+
+
+def test_the_seed_of_the_streams_admin_does_not_lie_where_devices_run(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "admin.nk").write_text("of an older release")
+    folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
+    assert set(folders["cli"]) == {"manufacturer-token", "rendezvous-token", "owner-token", "cli.nk", "ca.pem"}
+    assert set(folders["streams"]) == {"admin.nk", "ca.pem"}
 
 
 def test_separating_again_changes_nothing(layout: Layout, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from ashore.bus import BusRefused, BusUnavailable, NoResponder, NotPermitted
+from ashore.bus.nats.secretive import SecretiveClient
 
 _NO_RESPONDERS = "503"
 _PING_SECONDS = 10
@@ -39,6 +40,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed_file: str | None = None
     seed: str | None = None
     tls: ssl.SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return f"Options(name={self.name!r})"  # A seed and passwords in URLs stay out of it.
 
 
 class Connection:
@@ -191,7 +195,7 @@ class Link:
     @property
     def address(self) -> str:
         """The servers, without what may be secret in a URL."""
-        return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in self._options.servers)
+        return ", ".join(server.rpartition("@")[2].rpartition("://")[2] for server in self._options.servers)
 
     async def close(self) -> None:
         """Send what is waiting to be sent, and end."""
@@ -222,7 +226,7 @@ class Link:
             _log.warning("bus connection lost", server=self.address)
 
     async def _open(self) -> Connection:
-        client = Client()
+        client = SecretiveClient()
         connection = Connection(client, self._options.inbox_prefix)
 
         async def failed(error: Exception) -> None:
@@ -238,8 +242,7 @@ class Link:
                 await client.close()
             raise
         # The other servers of a cluster are learnt from the first one, and outlive it.
-        learnt = [server.geturl() for server in client.servers]
-        self._servers = list(dict.fromkeys([*self._options.servers, *learnt]))
+        self._servers = list(dict.fromkeys([*self._options.servers, *client.learnt()]))
         return connection
 
     async def _connect(
