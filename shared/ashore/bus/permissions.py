@@ -27,6 +27,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may read every stream of events."""
     replicas: bool = False
     """Whether its replicas ask one another, on `replica.<name>.<replica>`."""
+    reads: tuple[str, ...] = ()
+    """Names of the events that it follows, and no others."""
+    serves: tuple[str, ...] = ()
+    """Subjects on which it answers requests."""
+    asks: tuple[str, ...] = ()
+    """Subjects on which it asks others."""
 
 
 USERS: tuple[User, ...] = (
@@ -55,7 +61,15 @@ USERS: tuple[User, ...] = (
         consumes=("voucher-extended", "device-redirected"),
         replicas=True,
     ),
-    User(name="cli", follows=True),
+    User(
+        name="discovery",
+        publishes=("device-seen", "agent-alive"),
+        reads=("configuration-set",),
+        serves=("discovery.>", "discovery-agent.>"),
+        # Handlers outside the agent's process are told what to look for.
+        asks=("discovery-handler.>",),
+    ),
+    User(name="cli", follows=True, publishes=("configuration-set",), asks=("discovery.>",)),
 )
 
 _READABLE = (FACTS, PRESENCE, DEAD_LETTERS)
@@ -66,10 +80,10 @@ def permissions(user: User) -> JSON:
     if user.admin:
         return {"publish": ">", "subscribe": ">"}
     inbox = f"_INBOX_{user.name}.>"
-    listens = [inbox, f"replica.{user.name}.*"] if user.replicas else [inbox]
+    replicas = [f"replica.{user.name}.*"] if user.replicas else []
     return {
         "publish": {"allow": _publishes(user)},
-        "subscribe": {"allow": listens},
+        "subscribe": {"allow": [inbox, *replicas, *user.serves]},
         # An answer may go to the inbox of whoever asked, once.
         "allow_responses": {"max": 1, "expires": "1m"},
     }
@@ -88,9 +102,13 @@ def _publishes(user: User) -> list[str]:
         allowed.append(f"$JS.API.STREAM.PURGE.{RENDEZVOUS.name}")
     if user.follows:
         allowed += [right for stream in _READABLE for right in _reader(stream.name)]
+    for name in user.reads:
+        stream = stream_of([name]).name
+        # With its one filter in the subject a reader can be held to that event.
+        allowed += [f"$JS.API.CONSUMER.CREATE.{stream}.*.{name}.>", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"]
     if user.replicas:
         allowed.append(f"replica.{user.name}.*")
-    return allowed
+    return [*allowed, *user.asks]
 
 
 def _consumer(consumer: str, event: str) -> list[str]:
