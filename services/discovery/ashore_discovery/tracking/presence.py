@@ -58,8 +58,8 @@ class Presence(msgspec.Struct, kw_only=True):
 
     @property
     def proven(self) -> bool:
-        """Whether it was heard after its rival had come."""
-        return self.heard_at > self.rival_since
+        """Whether it was heard since its rival is there."""
+        return self.heard_at >= self.rival_since
 
     def hear(self, sighting: Sighting, now: float) -> bool:
         """It is there; the answer is whether anything is different now."""

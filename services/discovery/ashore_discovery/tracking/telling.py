@@ -43,8 +43,8 @@ class Teller:
         if memory is not None:
             device.revision, device.departures = memory.revision, memory.departures
 
-    def settle(self, device: Device, cause: str, now: float, wire_at: float = 0.0) -> Outcomes:
-        """Work out what the device is now, and tell where that is news."""
+    def settle(self, device: Device, cause: str, now: float, wire_at: float = 0.0, *, again: bool = False) -> Outcomes:
+        """Work out what the device is now, and tell where that is news; `again`: also where nothing is different."""
         physical = device.physical()
         if device.quiet and physical == "unknown":
             return []
@@ -56,7 +56,7 @@ class Teller:
             if physical != "unknown":
                 device.matches = self._desk.matches(device)
         device.flapping = any(excess_of(rule, device.departures, now) > 0 for rule in self._rules(device).values())
-        changes = self._news(device, cause, now, wire_at)
+        changes = self._news(device, cause, now, wire_at, again=again)
         if device.state == "gone":
             self._forget(device)
         return changes + self._kin(device, now)
@@ -83,7 +83,7 @@ class Teller:
         """The empty name is for whoever looks at the inventory, where no configuration wants the device."""
         return {name: self._desk.departure(name) for name in device.matches} or {"": DEFAULT}
 
-    def _news(self, device: Device, cause: str, now: float, wire_at: float) -> Outcomes:
+    def _news(self, device: Device, cause: str, now: float, wire_at: float, *, again: bool = False) -> Outcomes:
         wanted = device.state != "gone" and (bool(device.matches) or self._everything)
         if device.told is None:
             # What is absent or unknown already cannot appear.
@@ -92,7 +92,7 @@ class Teller:
         if not wanted:
             left = device.state in ("gone", "absent")
             return [_told(device, "disappeared", cause if left else "unmatched", now, wire_at)]
-        if device.view().says() == device.told.says() and cause != "restarted":
+        if device.view().says() == device.told.says() and not again:
             return []
         kind: ChangeKind = "unknown" if device.state == "unknown" else "changed"
         returned = device.told.state == "absent" and device.state == "present"

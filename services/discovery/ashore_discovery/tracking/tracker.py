@@ -44,15 +44,17 @@ class Tracker:
         if sighting.kind != "seen":
             presence.depart(sighting.kind, sighting.cause, now)
             return self._after(device, presence, now, sighting.wire_at)
-        returned = presence.state in ("unknown", "leaving")
+        was = presence.state
         presence.cause = sighting.cause
         if not presence.hear(sighting, now):
             self._watch(device)
             return self._contested(device, presence, now) if presence.rival else []
         self.registry.index(device)
-        asks = [self._enrich(device, presence)] if returned and manners.enriches else []
+        asks: Outcomes = [self._enrich(device, presence)] if was in ("unknown", "leaving") and manners.enriches else []
         contested = self._contested(device, presence, now)
-        return contested + self._after(device, presence, now, sighting.wire_at) + asks
+        # Who says hello right after goodbye has restarted, and that is news even if nothing else is different.
+        told = self._after(device, presence, now, sighting.wire_at, again=was == "leaving")
+        return contested + told + asks
 
     def swept(self, source: str, begun: float, now: float) -> Outcomes:
         """A listener has said all that it can see: what it has not heard of since then is missing."""
@@ -181,7 +183,7 @@ class Tracker:
         rivals = [
             one
             for one in device.presences
-            # Only who was heard after the other had come is known to be alive beside it.
+            # Only who was heard since the other is there is known to be alive beside it.
             if one is not presence and one.rival == presence.rival and one.state == "present" and one.proven
         ]
         if not rivals:
@@ -193,7 +195,9 @@ class Tracker:
         moved.cause = "split"
         return self._after(other, moved, now) + self._settle(device, "split", now)
 
-    def _after(self, device: Device, presence: Presence, now: float, wire_at: float = 0.0) -> Outcomes:
+    def _after(
+        self, device: Device, presence: Presence, now: float, wire_at: float = 0.0, *, again: bool = False
+    ) -> Outcomes:
         """A facet may have changed: look at its time, at twins, and tell."""
         asks: Outcomes = [Ask("probe", device.merged(presence))] if presence.pass_time(now) else []
         if presence.state == "gone" and presence in device.presences:
@@ -203,7 +207,7 @@ class Tracker:
         twin = self.registry.twin(device) if presence.state == "present" else None
         merged = self._merge(device, twin, now) if twin else []
         owner = twin if twin and device.key not in self.registry.devices else device
-        return asks + merged + self._settle(owner, presence.cause, now, wire_at)
+        return asks + merged + self._settle(owner, presence.cause, now, wire_at, again=again)
 
     def _merge(self, device: Device, twin: Device, now: float) -> Outcomes:
         """Who was there first keeps its key."""
@@ -214,8 +218,8 @@ class Tracker:
     def _enrich(self, device: Device, presence: Presence) -> Ask:
         return Ask("enrich", device.merged(presence))
 
-    def _settle(self, device: Device, cause: str, now: float, wire_at: float = 0.0) -> Outcomes:
-        outcomes = self.teller.settle(device, cause, now, wire_at)
+    def _settle(self, device: Device, cause: str, now: float, wire_at: float = 0.0, *, again: bool = False) -> Outcomes:
+        outcomes = self.teller.settle(device, cause, now, wire_at, again=again)
         self._watch(device)
         return outcomes
 
