@@ -38,6 +38,10 @@ class Registry:
                 if presence.facet.source == source:
                     yield device, presence
 
+    def sources(self) -> list[str]:
+        """All listeners that have reported something that is still there."""
+        return sorted(source for source, count in self.counts.items() if count)
+
     def by_name(self, text: str) -> Device | None:
         """The device with this key, or that had it."""
         return self.devices.get(text) or next((one for one in self.devices.values() if text in one.aliases), None)
@@ -51,6 +55,10 @@ class Registry:
             if device and mergeable and not identity.contradict(names, device.names(self.demoted)):
                 return device
         return None
+
+    def names_of(self, presence: Presence) -> list[str]:
+        """Everything by which a facet is recognised, the strongest first."""
+        return names_of(presence, self.demoted)
 
     def make(self, presence: Presence) -> Device:
         """A new device for a new facet."""

@@ -1,0 +1,7 @@
+"""Runs handlers, so that one that raises, hangs or is broken harms nothing but itself.
+
+catalogue.py  which handlers there are; a handler is imported when a configuration asks for it
+listener.py   one running handler: started, watched, restarted
+listeners.py  all of them, as the configurations want them
+tools.py      what a handler is given
+"""
