@@ -37,6 +37,10 @@ class Ear:
         """The kinds of the changes of devices that have this text among their facets."""
         return [one.change for one in self.devices(node) if any(text in facet for facet in one.facets)]
 
+    def last(self, node: str = "n1") -> list[DeviceSeen]:
+        """The last event of each device: its state, as the stream has it."""
+        return list({one.subject: one for one in self.devices(node)}.values())
+
     def alive(self) -> list[AgentAlive]:
         return [one for one in self.events if isinstance(one, AgentAlive)]
 
