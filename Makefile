@@ -29,7 +29,7 @@ bench: $(READY) ## measure onboardings per second and CPU per device
 	$(BIN)/python benchmarks/onboarding.py $(ARGS)
 
 docs: $(READY) ## write docs/reference from the code
-	$(BIN)/python docs/generate.py
+	PYTHONPATH=. $(BIN)/python docs/generate.py
 
 lock: $(READY) ## choose all versions anew
 	$(BIN)/uv pip compile requirements.in --output-file requirements.lock --upgrade --quiet --no-header \

@@ -50,7 +50,7 @@ async def seen(stack: Running, name: str, guid: str) -> list[object]:
 
 
 def lives(process: int) -> bool:
-    """Whether it still runs. One that has ended stays in the list until its adoptive parent takes note, when it likes."""
+    """Whether it still runs. One that has ended stays in the list until its adoptive parent takes note of it."""
     try:
         state = Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0]
     except OSError:

@@ -138,7 +138,8 @@ class Agent:
     def _wanted(self, configuration: Configuration) -> Wanted | None:
         try:
             kind = self._catalogue.load(configuration.handler)
-            details = read(kind.details_type, configuration.details, "details")
+            written = {"raw": configuration.details} if kind.raw else configuration.details
+            details = read(kind.details_type, written, "details")
             problems = [*configuration.problems(), *kind.problems(details)]
         except NoSuchHandlerError as error:
             problems = [str(error)]

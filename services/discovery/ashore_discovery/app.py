@@ -30,6 +30,7 @@ from ashore_discovery.health import Health
 from ashore_discovery.heartbeat import Heart, memory_mb
 from ashore_discovery.listening.catalogue import Catalogue
 from ashore_discovery.listening.interfaces import interface_changes, interfaces_up
+from ashore_discovery.listening.remote import Reception
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher
 from ashore_discovery.responder import Answer, Responder, Responses
@@ -76,6 +77,7 @@ class Discovery:
             interval=settings.heartbeat_seconds,
         )
         self.api = Api(self.agent, self.heart.answer)
+        self.reception = Reception(bus, settings.site, settings.node, catalogue, self._changed.set)
         self._interfaces = interfaces_up()
 
     def begin(self) -> None:
@@ -139,6 +141,7 @@ async def running(
         found.sources.watch_bus,
         found.store.run,
         found.serve,
+        found.reception.serve,
     )
     try:
         for task in tasks:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from ashore.config import Settings
 from ashore_discovery.limits import NEARBY, Network
 
-TOKEN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$(?!\n)"  # noqa: S105 - the form of a name
+TOKEN = "^[a-z0-9-]{1,63}$"  # noqa: S105 - the form of a name
 
 
 def node_name() -> str:

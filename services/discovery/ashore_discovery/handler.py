@@ -77,6 +77,8 @@ class Handler(Generic[Details, Plan]):
     """What a configuration may say. Descriptions in `Meta` are its manual; `forbid_unknown_fields=True`."""
     settings_type: ClassVar[type[msgspec.Struct]] = NoSettings
     """What the node's file may say, once for all configurations."""
+    raw: ClassVar[bool] = False
+    """Details are given as they were written, in a field `raw`: only the handler itself can say what is wrong."""
     shared: ClassVar[bool] = False
     """Whether agents of several nodes can see the same device: everything on a network, nothing on a bus."""
     per_interface: ClassVar[bool] = False

@@ -72,8 +72,8 @@ class Publisher:
         """Tell everything once more, and wait until it is told: then the epoch is complete."""
         epoch = self.epoch
         for count, event in enumerate(events):
-            if event.subject not in self._waiting:  # What waits is newer, and says more.
-                self.put(event)
+            # What waits may carry an older epoch, so this goes behind it.
+            self.put(event)
             if not count % AT_ONCE:
                 await asyncio.sleep(0)
         await self._idle.wait()

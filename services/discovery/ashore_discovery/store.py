@@ -19,7 +19,7 @@ from ashore_discovery.tracking.device import Device, View
 from ashore_discovery.tracking.presence import Manners, Presence
 
 FILE: Final = "discovery-state.json"
-WRITE_SECONDS: Final = 0.5
+WRITE_SECONDS: Final = 0.1
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 

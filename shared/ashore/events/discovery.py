@@ -57,7 +57,9 @@ class DeviceSeen(Event, frozen=True, kw_only=True):
     node: Node
     handler: Annotated[Token, Meta(description="The handler that saw it first")]
     key: Annotated[Token, Meta(description="The device's name, made from the strongest fact that identifies it")]
-    change: Literal["appeared", "changed", "disappeared", "unknown"]
+    change: Annotated[
+        Literal["appeared", "changed", "disappeared", "unknown"], Meta(description="What this event is about")
+    ]
     state: Annotated[State, Meta(description="How sure it is that the device is there; `gone` when it disappeared")]
     epoch: Annotated[Moment, Meta(description="The agent's snapshot that this belongs to; a later one is larger")]
     revision: Annotated[int, Meta(ge=1, description="Grows with each event of the device, within an epoch")]
@@ -94,10 +96,10 @@ class AgentAlive(Event, frozen=True, kw_only=True):
     node: Node
     epoch: Annotated[Moment, Meta(description="The last snapshot that is complete; 0 before the first")]
     interval_seconds: Annotated[float, Meta(ge=0, description="When the next one comes; three missing mean it is lost")]
-    release: Annotated[str, Meta(max_length=64)]
-    started_at: Moment
-    devices: Count
-    handlers: Annotated[list[HandlerState], Meta(max_length=256)] = []
+    release: Annotated[str, Meta(max_length=64, description="The release of the agent")]
+    started_at: Annotated[Moment, Meta(description="When the agent was started, in ms since 1970")]
+    devices: Annotated[Count, Meta(description="How many devices it sees, wanted or not")]
+    handlers: Annotated[list[HandlerState], Meta(max_length=256, description="How its handlers work")] = []
 
 
 class ConfigurationSet(Event, frozen=True, kw_only=True):

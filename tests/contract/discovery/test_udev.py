@@ -4,18 +4,18 @@ import asyncio
 import fcntl
 import os
 import struct
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-import pyudev
 import pytest
+import pyudev
 
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from ashore_discovery.handlers.udev.handler import Udev, UdevDetails, UdevSettings
+from tests.bus_kit import until
 from tests.contract.discovery.agents import agent, ask, hearing
 from tests.discovery_kit import listening
 
@@ -35,6 +35,12 @@ def tap(name: str) -> Iterator[str]:
         yield f"/devices/virtual/net/{name}"
     finally:
         os.close(handle)
+
+
+async def run(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    return out.decode().strip()
 
 
 def new_name() -> str:
@@ -80,7 +86,7 @@ async def test_a_uevent_file_makes_an_event() -> None:
     async with listening(Udev, NET) as heard:
         await heard.swept()
         before = len(heard.sightings)
-        Path(f"/sys{path}/uevent").write_text("change")
+        Path(f"/sys{path}/uevent").write_text("change")  # noqa: ASYNC240 - sysfs is memory
         found = await heard.until("seen", path, after=before)
         assert found.cause == "change"
 
@@ -91,7 +97,7 @@ async def test_a_renamed_interface_is_gone_under_its_old_name() -> None:
         await heard.swept()
         with tap(name) as path:
             await heard.until("seen", path)
-            subprocess.run(["ip", "link", "set", name, "name", other], check=True)
+            await run("ip", "link", "set", name, "name", other)
             await heard.until("gone", path)
             await heard.until("seen", f"/devices/virtual/net/{other}")
 
@@ -103,15 +109,14 @@ async def test_a_loop_device_gets_its_file_and_loses_it(tmp_path: Path) -> None:
     async with listening(Udev, block) as heard:
         await heard.swept()
         before = len(heard.sightings)
-        done = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"no loop device here: {done.stderr.strip()}")
-        node = done.stdout.strip()
+        node = await run("losetup", "--find", "--show", str(image))
+        if not node:
+            pytest.skip("there is no loop device here")
         try:
             found = await heard.until("seen", f"/devices/virtual/block/{Path(node).name}", after=before)
             assert found.facts["devnode"] == node
         finally:
-            subprocess.run(["losetup", "--detach", node], check=True)
+            await run("losetup", "--detach", node)
 
 
 async def test_without_events_it_looks_around_and_says_so() -> None:
@@ -150,10 +155,6 @@ async def test_a_hundred_devices_at_once_all_arrive(
 ) -> None:
     stem = f"h{token_hex(2)}"
     look_for = {"name": "taps", "handler": "udev", "details": {"udevRules": [f'KERNEL=="{stem}*"']}}
-    from contextlib import ExitStack
-
-    from tests.bus_kit import until
-
     async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, look_for):
         with ExitStack() as stack, suppress(OSError):
             for number in range(100):

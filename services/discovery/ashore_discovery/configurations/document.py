@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +12,7 @@ from ashore_discovery.model import IdentityKind
 from ashore_discovery.tracking.departure import Departure
 
 MOST_CONFIGURATIONS: Final = 256
-JsonObject = dict[str, object]
+JsonObject = dict[str, Any]
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

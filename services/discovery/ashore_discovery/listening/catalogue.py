@@ -32,7 +32,9 @@ class Catalogue:
         return sorted({*self._points, *self._loaded})
 
     def add(self, kind: AnyHandler) -> None:
-        """One that has registered while the agent runs."""
+        """One that has registered while the agent runs; raise NoSuchHandlerError where its name is taken."""
+        if kind.name in self._points:
+            raise NoSuchHandlerError(f"the name '{kind.name}' belongs to an installed handler")
         self._loaded[kind.name] = kind
 
     @staticmethod

@@ -56,7 +56,7 @@ class Udev(Handler[UdevDetails, Wanted]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(UdevSettings, context.settings)
-        self._udev = pyudev.Context()
+        self._udev = pyudev.Context()  # type: ignore[no-untyped-call]  # the library has no types
         self._wanted = Wanted()
         self._look = asyncio.Event()
 
@@ -95,7 +95,7 @@ class Udev(Handler[UdevDetails, Wanted]):
 
     async def _everything(self) -> AsyncIterator[Sighting | Swept]:
         begun = self.context.clock()
-        for count, device in enumerate(self._udev.list_devices()):
+        for count, device in enumerate(self._udev.list_devices()):  # type: ignore[no-untyped-call]
             found = self._read(device, "found")
             if found is not None:
                 yield found

@@ -66,7 +66,7 @@ def _quality(name: str, choice: Choice) -> tuple[Mode, str]:
 async def _listening(context: pyudev.Context, name: str) -> AsyncIterator[tuple["asyncio.Queue[News]", asyncio.Event]]:
     news: asyncio.Queue[News] = asyncio.Queue()
     overflowed = asyncio.Event()
-    monitor = pyudev.Monitor.from_netlink(context, source=name)
+    monitor = pyudev.Monitor.from_netlink(context, source=name)  # type: ignore[no-untyped-call]
     # Only root may have more than the system's usual buffer.
     with suppress(OSError):
         monitor.set_receive_buffer_size(_BUFFER)
