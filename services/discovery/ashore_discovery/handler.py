@@ -138,7 +138,7 @@ class Handler(Generic[Details, Plan]):
     def offer(cls, details: Details, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
         """Whether this configuration wants the device, and what its broker gets. Pure: no clock, no input.
 
-        `others` are all facets of this handler that are there, for those who make one device of several (`groups`).
+        `others` are the facets of this handler that are there, for those who make one device of several (`groups`).
         """
         del details, facet, others
         return Offer()
@@ -148,6 +148,12 @@ class Handler(Generic[Details, Plan]):
         """Whether `offer` looks at `others`, so that any change may change it."""
         del details
         return False
+
+    @classmethod
+    def concerns(cls, details: Details, facet: Facet) -> bool:
+        """With `groups`: whether this facet can be a part of a group; only those are among `others`."""
+        del details, facet
+        return True
 
     @classmethod
     def can(cls, ability: str) -> bool:

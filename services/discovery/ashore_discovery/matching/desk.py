@@ -42,12 +42,13 @@ class ConfigurationDesk:
         self._node = node
         self._wanted: dict[str, Wanted] = {}
         self._facets: dict[str, dict[tuple[str, str], Facet]] = {}
-        self._grouping: set[str] = set()
+        self._grouping: list[Wanted] = []
 
     def use(self, wanted: Sequence[Wanted]) -> None:
         """These configurations are in force from now on."""
         self._wanted = {one.configuration.name: one for one in wanted}
-        self._grouping = {one.handler.name for one in wanted if one.handler.groups(one.details)}
+        self._grouping = [one for one in wanted if one.handler.groups(one.details)]
+        self._facets.clear()
 
     def departure(self, configuration: str) -> Departure:
         """See `Desk.departure`."""
@@ -56,11 +57,10 @@ class ConfigurationDesk:
 
     def kin(self, device: Device) -> bool:
         """See `Desk.kin`."""
-        return device.handler in self._grouping
+        return bool(self._grouping) and self._note(device)
 
     def matches(self, device: Device) -> dict[str, Match]:
         """See `Desk.matches`."""
-        self._note(device)
         found: dict[str, Match] = {}
         for name, wanted in self._wanted.items():
             answer = self._answer(wanted, device)
@@ -109,17 +109,20 @@ class ConfigurationDesk:
     def _others(self, wanted: Wanted) -> Iterable[Facet]:
         return self._facets.get(wanted.handler.name, {}).values()
 
-    def _note(self, device: Device) -> None:
-        """Keep the facets at hand, for configurations that make one device of several."""
-        if device.handler not in self._grouping:
-            return
+    def _note(self, device: Device) -> bool:
+        """Keep facets at hand that a group may be made of; whether this device has, or had, any."""
+        found = False
         for presence in device.presences:
             facet = presence.facet
             kept = self._facets.setdefault(facet.handler, {})
-            if presence.state == "gone":
-                kept.pop((facet.source, facet.id), None)
-            else:
+            was = kept.pop((facet.source, facet.id), None)
+            fits = presence.state != "gone" and any(
+                one.handler.name == facet.handler and one.handler.concerns(one.details, facet) for one in self._grouping
+            )
+            if fits:
                 kept[facet.source, facet.id] = facet
+            found = found or fits or was is not None
+        return found
 
     def _instance(self, configuration: Configuration, device: Device) -> str:
         """The name of the device for this configuration: by what the configuration says identifies it."""

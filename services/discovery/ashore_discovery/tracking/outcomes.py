@@ -43,5 +43,5 @@ class Desk(Protocol):
         ...
 
     def kin(self, device: Device) -> bool:
-        """Whether a change of this device may change what others match."""
+        """Whether a change of this device may change what others match; asked before its own matches are."""
         ...

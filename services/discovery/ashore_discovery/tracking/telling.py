@@ -49,6 +49,7 @@ class Teller:
         if device.quiet and physical == "unknown":
             return []
         device.quiet = False
+        kin = self._desk.kin(device)
         if physical == "absent":
             self._absent(device, now)
         else:
@@ -59,7 +60,7 @@ class Teller:
         changes = self._news(device, cause, now, wire_at, again=again)
         if device.state == "gone":
             self._forget(device)
-        return changes + self._kin(device, now)
+        return changes + self._kin(device, now) if kin else changes
 
     def merged(self, device: Device, survivor: Device, now: float) -> Outcomes:
         """A device turned out to be another one."""
@@ -107,8 +108,6 @@ class Teller:
 
     def _kin(self, device: Device, now: float) -> Outcomes:
         """Others may match differently now, where a configuration makes one device of several."""
-        if not self._desk.kin(device):
-            return []
         outcomes: Outcomes = []
         for other in list(self._registry.devices.values()):
             if other is not device and other.handler == device.handler and other.state in ("present", "suspect"):

@@ -161,6 +161,11 @@ class Udev(Handler[UdevDetails, Wanted]):
         return details.group_recursive
 
     @classmethod
+    def concerns(cls, details: UdevDetails, facet: Facet) -> bool:
+        """Only what a rule holds for is a part of a group."""
+        return isinstance(facet.record, Record) and _holds(details, facet.record)
+
+    @classmethod
     def offer(cls, details: UdevDetails, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
         """A device for which a rule holds, with its nodes."""
         own = facet.record
@@ -170,6 +175,7 @@ class Udev(Handler[UdevDetails, Wanted]):
             return Refusal("no udev rule holds for it")
         if not details.group_recursive:
             return _offer(details, [own], numbered=False)
+        # `others` may be there for another configuration.
         matching = [one.record for one in others() if isinstance(one.record, Record) and _holds(details, one.record)]
         above = [one for one in matching if _below(own, one)]
         if above:
