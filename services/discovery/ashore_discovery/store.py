@@ -7,6 +7,7 @@ keys are made from what devices are, and not from when they came.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -57,6 +58,8 @@ class Store:
         self._path = folder / FILE
         self._capture = capture
         self._changed = asyncio.Event()
+        # The usual pool makes several threads, and each of them takes memory of its own.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
 
     def read(self) -> State:
         """What was told before; nothing where there is no file that can be read."""
@@ -79,13 +82,14 @@ class Store:
             self._changed.clear()
             state = self._capture()
             try:
-                await asyncio.to_thread(self._write, state)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._write, state)
             except OSError as error:
                 log.warning("the state cannot be written", file=str(self._path), reason=str(error))
             await asyncio.sleep(WRITE_SECONDS)
 
     def write(self) -> None:
-        """Write now: the agent ends."""
+        """Write for the last time: the agent ends."""
+        self._thread.shutdown()
         with contextlib.suppress(OSError):
             self._write(self._capture())
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from ashore.events import DeviceNode
 from ashore_discovery.handler import Context, Handler, Limits, Seen
 from ashore_discovery.handlers.udev import record, rules
-from ashore_discovery.handlers.udev.record import Record, Wanted
+from ashore_discovery.handlers.udev.record import Level, Record, Wanted
 from ashore_discovery.handlers.udev.sources import Choice, News, Source, opened
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
 
@@ -95,8 +95,9 @@ class Udev(Handler[UdevDetails, Wanted]):
 
     async def _everything(self) -> AsyncIterator[Sighting | Swept]:
         begun = self.context.clock()
+        ancestors: dict[str, Level] = {}
         for count, device in enumerate(self._udev.list_devices()):  # type: ignore[no-untyped-call]
-            found = self._read(device, "found")
+            found = self._read(device, "found", known=ancestors)
             if found is not None:
                 yield found
             if not count % _AT_A_STRETCH:
@@ -137,9 +138,11 @@ class Udev(Handler[UdevDetails, Wanted]):
         if found is not None:
             yield found
 
-    def _read(self, device: pyudev.Device, cause: str, wire_at: float | None = None) -> Sighting | None:
+    def _read(
+        self, device: pyudev.Device, cause: str, wire_at: float | None = None, known: dict[str, Level] | None = None
+    ) -> Sighting | None:
         try:
-            read = record.read(device, self._wanted)
+            read = record.read(device, self._wanted, known)
         except (OSError, ValueError, pyudev.DeviceNotFoundError) as error:
             # It was there a moment ago; its own `remove` is on its way.
             self.context.log.debug("device left while it was looked at", device=device.device_path, reason=str(error))

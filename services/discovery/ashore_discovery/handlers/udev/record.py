@@ -70,14 +70,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     inherited: frozenset[str] = frozenset()
 
 
-def read(device: pyudev.Device, wanted: Wanted) -> Record:
-    """Everything that rules may look at."""
+def read(device: pyudev.Device, wanted: Wanted, known: dict[str, Level] | None = None) -> Record:
+    """Everything that rules may look at. `known` are ancestors that were read a moment ago, of other devices."""
     inherited = wanted.inherited | frozenset(_ALWAYS)
+    known = {} if known is None else known
     chain = [_level(device, wanted.own | inherited)]
     for ancestor in device.ancestors:
         if len(chain) > MOST_ANCESTORS:
             break
-        chain.append(_level(ancestor, inherited))
+        path = ancestor.sys_path
+        if path not in known:
+            known[path] = _level(ancestor, inherited)
+        chain.append(known[path])
     properties: dict[str, str] = {}
     for name in list(device.properties)[:MOST_PROPERTIES]:
         properties[name] = str(device.properties.get(name, ""))[:LONGEST]
