@@ -169,6 +169,18 @@ class Heard:
         self.failed: BaseException | None = None
         self._more = asyncio.Event()
 
+    def facet(self, sighting: Sighting) -> Facet:
+        """What the layers above would give to `offer`, `probe` and `enrich`."""
+        return Facet(
+            source=self.handler.name,
+            handler=self.handler.name,
+            id=sighting.id,
+            facts=sighting.facts,
+            identity=sighting.identity,
+            endpoints=sighting.endpoints,
+            record=sighting.record,
+        )
+
     def note(self, item: Sighting | Swept) -> None:
         if isinstance(item, Swept):
             self.sweeps.append(item)

@@ -4,6 +4,7 @@ Everything here is pure. Sightings come from strangers on a network, so they are
 and nowhere later.
 """
 
+import math
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -68,6 +69,9 @@ class Sighting(Said, frozen=True, kw_only=True):
             _SAID.decode(body)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise SightingError(f"{self.id[:64]!r}: {error}") from error
+        if self.ttl is not None and not math.isfinite(self.ttl):
+            # JSON has no such numbers, so it is not seen above.
+            raise SightingError(f"{self.id[:64]!r}: {self.ttl} is no time to live")
         if len(body) > LARGEST_SIGHTING:
             raise SightingError(f"{self.id[:64]!r}: {len(body)} bytes, and {LARGEST_SIGHTING} are taken")
         if any(len(text) > LONGEST_TEXT for text in (*_texts(self.facts), *self.endpoints)):

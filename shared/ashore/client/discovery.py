@@ -125,14 +125,19 @@ class DiscoveryClient:
     async def agents(self, site: str = "*", node: str = "*") -> list[AgentAlive]:
         """The agents that have been alive, each with what it said last, by site and node."""
         found: dict[str, AgentAlive] = {}
+        began = datetime.now(UTC)
         async with aclosing(self._bus.follow([f"{AgentAlive.name}.{site}.{node}"], replay=True)) as events:
             with suppress(TimeoutError, StopAsyncIteration):
-                while True:
-                    async with asyncio.timeout(QUIET_SECONDS):
-                        _, one = await anext(events)
-                    event = open_event(one)
-                    if isinstance(event, AgentAlive):
-                        found[event.subject] = event
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    while True:
+                        async with asyncio.timeout(QUIET_SECONDS):
+                            _, one = await anext(events)
+                        event = open_event(one)
+                        if isinstance(event, AgentAlive):
+                            found[event.subject] = event
+                        if one.time > began:
+                            # What was said before we asked has all been read.
+                            break
         return [found[subject] for subject in sorted(found)]
 
     async def watch(self, site: str = "*", node: str = "*") -> AsyncGenerator[DeviceSeen, None]:
