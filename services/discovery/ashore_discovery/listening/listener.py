@@ -73,10 +73,17 @@ class Listener:
         if self._task is not None and plan == self._plan:
             return
         self._plan = plan
-        if self._handler is not None and self._handler.replan(plan):
+        if self._replanned(plan):
             return
         await self.stop()
         self._task = asyncio.create_task(self._keep(), name=f"listen-{self.source}")
+
+    def _replanned(self, plan: object) -> bool:
+        try:
+            return self._handler is not None and self._handler.replan(plan)
+        except Exception as error:  # noqa: BLE001 - it is started anew then
+            self.health.dropped(f"replan: {error!r}")
+            return False
 
     async def stop(self) -> None:
         """End it."""

@@ -65,7 +65,9 @@ class Listeners:
         async with self._changing:
             kinds = {one.handler.name: one.handler for one in wanted}
             orders: dict[str, Order] = {}
+            broken: set[str] = set()
             for name, kind in kinds.items():
+                before = len(problems)
                 try:
                     plan = kind.plan([one.details for one in wanted if one.handler is kind])
                     orders |= self._orders(kind, plan, settings.get(name, {}), interfaces)
@@ -73,8 +75,13 @@ class Listeners:
                     problems += error.problems
                 except Exception as error:  # noqa: BLE001 - a broken handler harms only itself
                     problems.append(f"the handler '{name}' cannot make a plan: {error!r}")
-            for source in [source for source in self._running if source not in orders]:
-                await self._close(source, wanted=self._running[source].kind.name in kinds)
+                if len(problems) > before:
+                    broken.add(name)
+            for source, listener in list(self._running.items()):
+                # What is wrong with new settings is no reason to end what runs with the old ones.
+                if source not in orders and listener.kind.name not in broken:
+                    down = listener.kind.name in kinds and listener.interface not in interfaces
+                    await self._close(source, down=down)
             for source, order in orders.items():
                 await self._open(source, order)
         return problems
@@ -116,10 +123,10 @@ class Listeners:
             self._keeper.opened(listener)
         await listener.listen(order.plan)
 
-    async def _close(self, source: str, *, wanted: bool) -> None:
+    async def _close(self, source: str, *, down: bool) -> None:
         listener = self._running.pop(source)
         await listener.stop()
-        if wanted:
+        if down:
             # Its interface is down: nobody has said that the devices behind it are gone.
             listener.health.mode("stopped", "its interface is down")
             self._keeper.lost(listener, "interface-down")

@@ -98,13 +98,19 @@ class ConfigurationDesk:
         ]
         answer: Offer | Refusal = Refusal(f"the handler {wanted.handler.name} does not see it")
         for presence in presences:
-            answer = wanted.handler.offer(wanted.details, device.merged(presence), lambda: self._others(wanted))
+            answer = self._offer(wanted, device.merged(presence))
             if isinstance(answer, Offer):
                 break
         if isinstance(answer, Refusal) or configuration.match is None:
             return answer
         verdict = evaluate(configuration.match, device.facts())
         return answer if verdict.holds else Refusal(verdict.why)
+
+    def _offer(self, wanted: Wanted, facet: Facet) -> Offer | Refusal:
+        try:
+            return wanted.handler.offer(wanted.details, facet, lambda: self._others(wanted))
+        except Exception as error:  # noqa: BLE001 - a handler that is broken harms only its own configurations
+            return Refusal(f"the handler {wanted.handler.name} fails at it: {error!r}")
 
     def _others(self, wanted: Wanted) -> Iterable[Facet]:
         return self._facets.get(wanted.handler.name, {}).values()
