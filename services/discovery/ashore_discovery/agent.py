@@ -94,6 +94,9 @@ class Agent:
             self._swept.add(listener.source)
             self._take(self.tracker.swept(listener.source, item.begun, now))
             return
+        if not listener.hears(item):
+            listener.health.dropped("more sightings than this listener may report")
+            return
         try:
             item.check()
         except SightingError as error:

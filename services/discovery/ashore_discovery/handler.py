@@ -42,6 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """So many new ones at once."""
     per_second: float = 5.0
     """And so many each second after that."""
+    sightings: float = 1000.0
+    """So many sightings a second are heard, and five times as many at once; the end of a device always is."""
 
 
 class Context(msgspec.Struct, kw_only=True):

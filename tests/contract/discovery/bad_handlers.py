@@ -112,3 +112,15 @@ class Probing(Base):
     async def probe(self, facet: object) -> bool | None:
         await asyncio.sleep(60)
         return True
+
+
+class Flooding(Base):
+    """Repeats a packet of a stranger, again and again, each a little different."""
+
+    name = "flooding"
+
+    async def run(self, plan: None) -> Seen:
+        for number in range(20_000):
+            yield Sighting(id="thing", facts={"number": number})
+        yield Sighting(id="thing", kind="gone")
+        await asyncio.Event().wait()

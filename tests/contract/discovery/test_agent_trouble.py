@@ -63,6 +63,19 @@ async def test_what_is_no_sighting_is_dropped_and_counted(
         assert health["devices"] == 1
 
 
+async def test_a_flood_of_sightings_is_heard_in_part_and_its_end_always(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    things = [wants("flooding"), ECHO]
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, *things, catalogue=bad("flooding")):
+        await ear.until("appeared", "foo")
+        await ear.until("disappeared", "flooding:thing")
+        [source] = [one for one in (await ask(nats_bus, "health"))["sources"] if one["source"] == "flooding"]
+        assert source["dropped"] > 10_000
+        assert "more sightings" in source["last_dropped"]
+        assert len(ear.changes("flooding:thing")) < 5_000
+
+
 async def test_a_probe_that_does_not_answer_is_no_answer(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ import structlog
 from ashore.events import Mode
 from ashore_discovery.handler import Context, Handler, HandlerError
 from ashore_discovery.health import SourceHealth
+from ashore_discovery.limits import Pace
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.matching.desk import AnyHandler
 from ashore_discovery.model import Facet, Learnt, Sighting, Swept
@@ -64,9 +65,14 @@ class Listener:
         self.manners = manners_of(kind)
         self._tools = tools
         self._sink = sink
+        self._hearing = Pace(kind.limits.sightings, int(5 * kind.limits.sightings), tools.clock)
         self._plan: object = None
         self._handler: Handler[Any, Any] | None = None
         self._task: asyncio.Task[None] | None = None
+
+    def hears(self, sighting: Sighting) -> bool:
+        """Whether there is time for one more. What ends is always heard: it is what nobody says again."""
+        return sighting.kind != "seen" or self._hearing.take()
 
     async def listen(self, plan: object) -> None:
         """Do this from now on; a handler that can take it over goes on, another is started anew."""

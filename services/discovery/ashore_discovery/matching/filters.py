@@ -20,7 +20,7 @@ _LONGEST_FOR_REGEX: Final = 1024
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Either a group (`all`, `any`, `not`), or a `fact` with exactly one condition on it."""
+    """Either a group (`all`, `any`, `not`), or a `fact` with conditions that must all hold."""
 
     all: "list[Filter] | None" = None
     any: "list[Filter] | None" = None

@@ -51,7 +51,7 @@ class Udev(Handler[UdevDetails, Wanted]):
     settings_type: ClassVar[type[msgspec.Struct]] = UdevSettings
     exhaustive: ClassVar[bool] = True
     # The kernel does not forge devices.
-    limits: ClassVar[Limits] = Limits(devices=50_000, burst=50_000, per_second=1000)
+    limits: ClassVar[Limits] = Limits(devices=50_000, burst=50_000, per_second=1000, sightings=50_000)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
