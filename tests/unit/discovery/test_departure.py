@@ -157,6 +157,22 @@ def test_grace_keeps_a_device_that_is_away() -> None:
     assert stage.wait(60) == []
 
 
+@pytest.mark.parametrize("what", ["lost", "swept", "bye", "missed"])
+def test_a_grace_that_runs_is_stopped_by_nothing_but_a_return(what: str) -> None:
+    stage = Stage(configuration(departure={"grace": 30}), probes=True)
+    stage.see()
+    stage.see(kind="gone")
+    stage.wait(10)
+    kinds = {
+        "lost": stage.lost,
+        "swept": lambda: stage.swept(stage.clock.now),
+        "bye": lambda: stage.see(kind="bye"),
+        "missed": lambda: stage.see(kind="missed"),
+    }[what]()
+    assert kinds == []
+    assert stage.wait(21) == ["disappeared"]
+
+
 def test_after_its_grace_it_is_gone() -> None:
     stage = Stage(configuration(departure={"grace": 30}))
     stage.see()

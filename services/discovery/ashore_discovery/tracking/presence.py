@@ -75,7 +75,9 @@ class Presence(msgspec.Struct, kw_only=True):
         return different or was != "present"
 
     def depart(self, kind: Literal["gone", "bye", "missed"], cause: str, now: float) -> None:
-        """There is evidence against it."""
+        """There is evidence against it. What is gone already cannot become less so."""
+        if self.state == "gone":
+            return
         self.cause = cause
         if kind == "gone":
             self.state, self.deadline = "gone", None
@@ -86,13 +88,15 @@ class Presence(msgspec.Struct, kw_only=True):
 
     def doubt(self, cause: str, now: float) -> None:
         """It should have been heard of. What is being doubted already goes its way."""
-        if self.state in ("suspect", "leaving"):
+        if self.state in ("suspect", "leaving", "gone"):
             return
         self.cause, self.state, self.missed = cause, "suspect", 0
         self.deadline = now if self.manners.probes else now + self.manners.patience
 
     def lose(self, cause: str) -> None:
-        """Nobody listens, so nobody knows."""
+        """Nobody listens, so nobody knows; only that something is gone is known still."""
+        if self.state == "gone":
+            return
         self.state, self.deadline, self.cause, self.asking = "unknown", None, cause, False
 
     def pass_time(self, now: float) -> bool:
