@@ -47,6 +47,13 @@ def test_a_goodbye_is_held_for_a_moment() -> None:
     assert stage.wait(0.2) == ["disappeared"]
 
 
+def test_a_goodbye_that_is_said_again_is_held_no_longer() -> None:
+    stage = Stage()
+    stage.see()
+    kinds = [kind for _ in range(4) for kind in (*stage.see(kind="bye"), *stage.wait(0.3))]
+    assert kinds == ["disappeared"]
+
+
 def test_a_hello_within_the_hold_is_a_restart() -> None:
     stage = Stage()
     stage.see()

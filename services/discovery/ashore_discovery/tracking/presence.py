@@ -75,8 +75,8 @@ class Presence(msgspec.Struct, kw_only=True):
         return different or was != "present"
 
     def depart(self, kind: Literal["gone", "bye", "missed"], cause: str, now: float) -> None:
-        """There is evidence against it. What is gone already cannot become less so."""
-        if self.state == "gone":
+        """There is evidence against it. Gone cannot become less so, and a goodbye is often said four times."""
+        if self.state == "gone" or (self.state == "leaving" and kind == "bye"):
             return
         self.cause = cause
         if kind == "gone":
