@@ -1,6 +1,6 @@
 # `make demo` is the place to begin. Every target makes the environment .venv by itself, once.
 
-MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner
+MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner services/discovery
 PACKAGES := shared/ashore device/ashore_device cli/ashore_cli $(wildcard services/*/ashore_*)
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,7 @@ bench: $(READY) ## measure onboardings per second and CPU per device
 	$(BIN)/python benchmarks/onboarding.py $(ARGS)
 
 docs: $(READY) ## write docs/reference from the code
-	$(BIN)/python docs/generate.py
+	PYTHONPATH=. $(BIN)/python docs/generate.py
 
 lock: $(READY) ## choose all versions anew
 	$(BIN)/uv pip compile requirements.in --output-file requirements.lock --upgrade --quiet --no-header \

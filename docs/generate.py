@@ -24,14 +24,18 @@ from ashore.http.openapi import openapi
 from ashore.http.routes import Route
 from ashore.telemetry import Metrics
 from ashore_cli.app import app as cli
+from ashore_discovery.config import DiscoverySettings
 from ashore_manufacturer.config import ManufacturerSettings
 from ashore_owner.config import OwnerSettings
 from ashore_rendezvous.config import RendezvousSettings
+from docs import discovery
 
 Json = dict[str, Any]
 
 FOLDER: Final = Path(__file__).parent / "reference"
 SERVICES: Final[tuple[type[Settings], ...]] = (ManufacturerSettings, RendezvousSettings, OwnerSettings)
+AGENTS: Final[tuple[type[Settings], ...]] = (DiscoverySettings,)
+"""Who has settings and no REST API."""
 _MADE: Final = "<!-- Made by `make docs` from the code: change it there. -->"
 _CONNECTION: Final = re.compile(r"\*\*Connection\*\*:\n\n(?:\* .*\n)+\n?")
 
@@ -42,6 +46,8 @@ def pages() -> dict[str, str]:
     return {
         "asyncapi.json": _json(asyncapi()),
         "cli.md": _cli_page(),
+        "discovery.md": _discovery_page(),
+        "discovery-schemas.json": _json(discovery.schemas()),
         "events.md": _events_page(),
         "rest.md": _rest_page(documents),
         "settings.md": _settings_page(),
@@ -106,7 +112,7 @@ def _settings_page() -> str:
         "starts."
     )
     parts = ["## Every service", _settings_table(common.values())]
-    for settings in SERVICES:
+    for settings in (*SERVICES, *AGENTS):
         own = [one for one in settings.describe() if one != common.get(one.variable)]
         # What one process takes at random is no default that a page could name.
         parts += [f"## {settings.service.capitalize()}", _settings_table(own)]
@@ -211,6 +217,24 @@ def _content(body: Json, service: str) -> str:
     content: Json = body.get("content", {})
     schema = content.get("application/json", {}).get("schema")
     return _words(schema, service) if schema is not None else ", ".join(content)
+
+
+# Discovery.
+
+
+def _discovery_page() -> str:
+    introduction = (
+        "What agents can be told to look for, what each handler understands, what agents answer, and how handlers "
+        "outside the agent's process speak with it. For machines, and for editors that check while one writes: "
+        "[discovery-schemas.json](discovery-schemas.json). A key that nobody reads is an error."
+    )
+    parts: list[str] = []
+    for title, text, schemas in discovery.parts():
+        anchor = title.split()[0].lower()
+        parts += [f"## {title}", text]
+        for kind, schema in schemas.items():
+            parts += [f'<a id="{anchor}-{kind.lower()}"></a>**{kind}**: {_summary(schema)}', _fields(schema, anchor)]
+    return _page("Discovery", introduction, parts)
 
 
 # Types, by their JSON schemas.

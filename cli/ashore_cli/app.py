@@ -19,6 +19,7 @@ _COMMANDS: Final = (
     ("owner", _THINGS, "The owner's devices, and who waits."),
     ("profile", _THINGS, "What devices get, and the rules that choose it."),
     ("rendezvous", _THINGS, "Registrations, and who may register."),
+    ("discovery", _THINGS, "What the agents of edge nodes see."),
     ("streams", _THINGS, "The streams of the bus."),
     ("events", _LOOK, "What happens, and what has happened."),
     ("doctor", _LOOK, "Ask everything how it is, and what to do."),

@@ -115,6 +115,8 @@ class _Printer:
         time = envelope.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
         self._out.print(
             Text.assemble(
-                (f"{time}  ", "dim"), (f"{name:<19}", telling.style), f"{short(rest)}  {printable(telling.text)}"
+                (f"{time}  ", "dim"),
+                (f"{name:<19}", telling.style),
+                f"{short(rest.rpartition('.')[2])}  {printable(telling.text)}",
             )
         )

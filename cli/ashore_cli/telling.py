@@ -4,8 +4,11 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from ashore.events import (
+    AgentAlive,
+    ConfigurationSet,
     DeviceOnboarded,
     DeviceRedirected,
+    DeviceSeen,
     Event,
     OnboardingFailed,
     OnboardingStarted,
@@ -74,3 +77,22 @@ def _(event: DeviceOnboarded) -> Telling:
     profile = f"profile {event.profile}" if event.profile else "no profile"
     kept = "same GUID" if event.credential_reuse else f"now {short(event.new_guid)}"
     return Telling("ashore", f"{profile} in {event.duration_ms} ms; {kept}", "green")
+
+
+@tell.register
+def _(event: DeviceSeen) -> Telling:
+    wanted = f", wanted by {', '.join(match.configuration for match in event.matches)}" if event.matches else ""
+    style = {"appeared": "green", "disappeared": "red", "unknown": "magenta"}.get(event.change, "yellow")
+    return Telling(event.change, f"{event.change} ({event.cause}): {', '.join(event.facets)}{wanted}", style)
+
+
+@tell.register
+def _(event: AgentAlive) -> Telling:
+    bad = [f"{one.name} {one.mode}: {one.reason}" for one in event.handlers if one.mode in ("failed", "degraded")]
+    return Telling("alive", "; ".join([f"{event.devices} devices", *bad]), "yellow" if bad else "cyan")
+
+
+@tell.register
+def _(event: ConfigurationSet) -> Telling:
+    taken = bytes(event.configuration) == b"null"
+    return Telling("configured", f"{event.token} is {'taken away' if taken else 'to be looked for'}")

@@ -174,4 +174,5 @@ async def test_a_user_with_a_key_of_its_own_making_is_kept_out(
 
 
 def test_every_fact_is_published_by_somebody() -> None:
-    assert {name for user in USERS for name in user.publishes} == {event.name for event in events.FACT_EVENTS}
+    published = (*events.FACT_EVENTS, *events.PRESENCE_EVENTS)
+    assert {name for user in USERS for name in user.publishes} == {event.name for event in published}

@@ -56,6 +56,22 @@ EXAMPLES: list[events.Event] = [
     events.OnboardingStarted(guid=GUID, device_info="m", replica="a", attempt=1),
     events.OnboardingFailed(guid=GUID, code=100, message_number=64, reason="r", remedy=""),
     events.DeviceOnboarded(guid=GUID, new_guid=GUID, profile="", credential_reuse=True, duration_ms=7),
+    events.DeviceSeen(
+        site="s",
+        node="n",
+        handler="udev",
+        key="path-a",
+        change="appeared",
+        state="present",
+        epoch=1,
+        revision=1,
+        cause="add",
+        wire_at=1,
+        seen_at=1,
+        matches=[events.Match(configuration="usb", instance="usb-a")],
+    ),
+    events.AgentAlive(site="s", node="n", epoch=1, interval_seconds=10, release="1", started_at=1, devices=2),
+    events.ConfigurationSet(site="s", token="usb", configuration=msgspec.Raw(b"null")),
     events.DeadLetter(durable="owner", event="voucher-extended", stream="FACTS", sequence=1, attempts=2, reason="r"),
 ]
 

@@ -30,6 +30,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may order that dead letters are tried again, and delete them."""
     replicas: bool = False
     """Whether its replicas ask one another, on `replica.<name>.<replica>`."""
+    reads: tuple[str, ...] = ()
+    """Names of the events that it follows, and no others."""
+    serves: tuple[str, ...] = ()
+    """Subjects on which it answers requests."""
+    asks: tuple[str, ...] = ()
+    """Subjects on which it asks others."""
 
 
 USERS: tuple[User, ...] = (
@@ -58,7 +64,15 @@ USERS: tuple[User, ...] = (
         consumes=("voucher-extended", "device-redirected"),
         replicas=True,
     ),
-    User(name="cli", follows=True, amends=True),
+    User(
+        name="discovery",
+        publishes=("device-seen", "agent-alive"),
+        reads=("configuration-set",),
+        serves=("discovery.>", "discovery-agent.>"),
+        # Handlers outside the agent's process are told what to look for.
+        asks=("discovery-handler.>",),
+    ),
+    User(name="cli", follows=True, amends=True, publishes=("configuration-set",), asks=("discovery.>",)),
 )
 
 _READABLE = (FACTS, PRESENCE, DEAD_LETTERS)
@@ -69,7 +83,7 @@ def permissions(user: User) -> JSON:
     if user.admin:
         return {"publish": ">", "subscribe": ">"}
     inbox = f"_INBOX_{user.name}.>"
-    listens = [inbox]
+    listens = [inbox, *user.serves]
     if user.replicas:
         listens.append(f"replica.{user.name}.*")
     if user.consumes:
@@ -85,24 +99,40 @@ def permissions(user: User) -> JSON:
 def _publishes(user: User) -> list[str]:
     allowed = ["$JS.API.INFO", *(f"$JS.API.STREAM.INFO.{stream.name}" for stream in STREAMS)]
     allowed += [f"{name}.>" for name in user.publishes]
-    for name in user.consumes:
-        allowed += _consumer(f"{user.name}-{name}", name)
-    if user.consumes:
-        # Its own letters it may write, and read again when it is told to: whatever the consumer's name, the server
-        # compares the filter in the subject with the one that is asked for.
-        letters = f"dead-letter.{user.name}"
-        allowed += [f"{letters}.*", f"$JS.API.CONSUMER.CREATE.{DEAD_LETTERS.name}.*.{letters}.>"]
-    for name in user.keeps:
-        allowed += [f"{name}.>", f"$JS.API.DIRECT.GET.{RENDEZVOUS.name}.{name}.>"]
-    if user.keeps:
-        allowed.append(f"$JS.API.STREAM.PURGE.{RENDEZVOUS.name}")
-    if user.follows:
-        allowed += [right for stream in _READABLE for right in _reader(stream.name)]
+    allowed += _consuming(user) + _keeping(user) + _reading(user)
     if user.amends:
         allowed += ["retry.*.*", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS.name}"]
     if user.replicas:
         allowed.append(f"replica.{user.name}.*")
-    return allowed
+    return [*allowed, *user.asks]
+
+
+def _consuming(user: User) -> list[str]:
+    if not user.consumes:
+        return []
+    rights = [right for name in user.consumes for right in _consumer(f"{user.name}-{name}", name)]
+    # Its own letters it may write, and read again when it is told to: whatever the consumer's name, the server compares
+    # the filter in the subject with the one that is asked for.
+    letters = f"dead-letter.{user.name}"
+    return [*rights, f"{letters}.*", f"$JS.API.CONSUMER.CREATE.{DEAD_LETTERS.name}.*.{letters}.>"]
+
+
+def _keeping(user: User) -> list[str]:
+    if not user.keeps:
+        return []
+    rights = [f"$JS.API.STREAM.PURGE.{RENDEZVOUS.name}"]
+    for name in user.keeps:
+        rights += [f"{name}.>", f"$JS.API.DIRECT.GET.{RENDEZVOUS.name}.{name}.>"]
+    return rights
+
+
+def _reading(user: User) -> list[str]:
+    rights = [right for stream in _READABLE for right in _reader(stream.name)] if user.follows else []
+    for name in user.reads:
+        stream = stream_of([name]).name
+        # With its one filter in the subject a reader can be held to that event.
+        rights += [f"$JS.API.CONSUMER.CREATE.{stream}.*.{name}.>", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"]
+    return rights
 
 
 def _consumer(consumer: str, event: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from ashore.events.discovery import DISCOVERY_EVENTS
 from ashore.events.fdo import FDO_EVENTS
 from ashore.events.model import Count, Event, EventError, Token
 
@@ -61,7 +62,8 @@ class DeadLetter(Event, frozen=True, kw_only=True):
 
 
 FACT_EVENTS: tuple[type[Event], ...] = FDO_EVENTS
-EVENTS: tuple[type[Event], ...] = (*FACT_EVENTS, DeadLetter)
+PRESENCE_EVENTS: tuple[type[Event], ...] = DISCOVERY_EVENTS
+EVENTS: tuple[type[Event], ...] = (*FACT_EVENTS, *PRESENCE_EVENTS, DeadLetter)
 
 _EVENTS_BY_TYPE = {event.type(): event for event in EVENTS}
 _ENVELOPES = msgspec.json.Decoder(Envelope)

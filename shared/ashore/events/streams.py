@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from ashore.events.envelopes import FACT_EVENTS
+from ashore.events.envelopes import FACT_EVENTS, PRESENCE_EVENTS
 from ashore.events.model import EventError
 
 
@@ -35,7 +35,7 @@ FACTS = Stream(
 PRESENCE = Stream(
     name="PRESENCE",
     description="What is there: the last message on a subject is the state",
-    subjects=("device-seen.>", "agent-alive.>"),
+    subjects=tuple(f"{event.name}.>" for event in PRESENCE_EVENTS),
     max_msgs_per_subject=5,
 )
 RENDEZVOUS = Stream(

@@ -1,0 +1,101 @@
+"""`ashore discovery`: what the agents of edge nodes see."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from ashore_cli.options import Options
+
+app = App(name="discovery", help="What the agents of edge nodes see.")
+HERE: Final = Options()
+
+Site = Annotated[str, Parameter(help="Only this site.")]
+Node = Annotated[str, Parameter(help="Only this node.")]
+
+
+@app.command(name="list")
+async def list_(
+    *,
+    gone: Annotated[bool, Parameter(help="Also the latest that are gone.", negative="")] = False,
+    site: Site = "*",
+    node: Node = "*",
+    options: Options = HERE,
+) -> None:
+    """List every device that the agents see, wanted by a configuration or not."""
+    # NATS is slow to import, and `--help` does not need it.
+    from ashore_cli.discovering import show_devices  # noqa: PLC0415 - see above
+
+    await show_devices(site, node, options, gone=gone)
+
+
+@app.command
+async def watch(*, site: Site = "*", node: Node = "*", options: Options = HERE) -> None:
+    """Show devices come and go, until Ctrl-C."""
+    from ashore_cli.discovering import show_changes  # noqa: PLC0415 - see above
+
+    await show_changes(site, node, options)
+
+
+@app.command
+async def explain(
+    key: Annotated[str, Parameter(help="The device's key, an alias of it, or its beginning.")],
+    /,
+    *,
+    site: Site = "*",
+    node: Node = "*",
+    options: Options = HERE,
+) -> None:
+    """Say of one device which configurations want it, and why the others do not."""
+    from ashore_cli.discovering import show_explanation  # noqa: PLC0415 - see above
+
+    await show_explanation(key, site, node, options)
+
+
+@app.command
+async def rescan(
+    *handlers: Annotated[str, Parameter(help="Only with these handlers.")],
+    site: Site = "*",
+    node: Node = "*",
+    options: Options = HERE,
+) -> None:
+    """Have the agents look around now."""
+    from ashore_cli.discovering import look_around  # noqa: PLC0415 - see above
+
+    await look_around(list(handlers), site, node, options)
+
+
+@app.command
+async def health(*, site: Site = "*", node: Node = "*", options: Options = HERE) -> None:
+    """Say how each listener works, how fast it is, and which configurations cannot be used."""
+    from ashore_cli.discovering import show_health  # noqa: PLC0415 - see above
+
+    await show_health(site, node, options)
+
+
+@app.command
+async def apply(
+    file: Annotated[Path, Parameter(help="A YAML file with `configurations`, as a node's own.")],
+    /,
+    *,
+    site: Annotated[str, Parameter(help="The site whose agents shall look for them.")] = "site",
+    options: Options = HERE,
+) -> None:
+    """Have all agents of a site look for the configurations in a file."""
+    from ashore_cli.discovering import apply_file  # noqa: PLC0415 - see above
+
+    await apply_file(file, site, options)
+
+
+@app.command
+async def remove(
+    name: Annotated[str, Parameter(help="The configuration's name.")],
+    /,
+    *,
+    site: Annotated[str, Parameter(help="The site whose agents shall no longer look for it.")] = "site",
+    options: Options = HERE,
+) -> None:
+    """Take away a configuration that was applied."""
+    from ashore_cli.discovering import remove_configuration  # noqa: PLC0415 - see above
+
+    await remove_configuration(name, site, options)

@@ -1,0 +1,228 @@
+"""`ashore discovery` at work: the agents are asked over the bus, all at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import yaml
+from rich.text import Text
+
+from ashore.client.discovery import AgentHealth, DiscoveredDevice, DiscoveryClient, ListenerHealth
+from ashore.client.errors import ClientError
+from ashore.events import AgentAlive, DeviceSeen
+from ashore_cli.errors import CommandError, printable
+from ashore_cli.joining import checked, joined
+from ashore_cli.options import Options
+from ashore_cli.output import Column, age, console, form, say, show_data, show_list
+
+T = TypeVar("T")
+
+_START = "start one: `python -m ashore_discovery`, with ASHORE_SITE and ASHORE_NODE"
+_STYLES = {"appeared": "green", "changed": "yellow", "disappeared": "red", "unknown": "magenta"}
+
+
+class DeviceRow(DiscoveredDevice, kw_only=True):
+    """A device with where it is."""
+
+    site: str
+    node: str
+
+
+class HealthRow(ListenerHealth, kw_only=True):
+    """A listener with where it is."""
+
+    node: str
+
+
+async def show_devices(site: str, node: str, options: Options, *, gone: bool) -> None:
+    """All devices of all agents."""
+    async with _client(options) as client:
+        found = await _each(client, site, node, lambda agent: client.devices(agent, gone=gone))
+    rows = [
+        DeviceRow(**msgspec.structs.asdict(device), site=agent.site, node=agent.node)
+        for agent, devices in found
+        for device in devices
+    ]
+    columns: list[Column[DeviceRow]] = [
+        Column("node", lambda one: one.node),
+        Column("key", lambda one: one.key),
+        Column("state", lambda one: one.state),
+        Column("seen by", lambda one: ", ".join(one.facets)),
+        Column("what", _words),
+        Column("wanted by", lambda one: ", ".join(match.configuration for match in one.matches)),
+        Column("heard", lambda one: age(_time(one.heard_at))),
+    ]
+    show_list(
+        rows, columns, options, empty="The agents see no device. `ashore discovery health` says what they look for."
+    )
+
+
+async def show_changes(site: str, node: str, options: Options) -> None:
+    """Devices as they come and go."""
+    async with _client(options) as client, aclosing(client.watch(site, node)) as events:
+        async for event in events:
+            if form(options) == "table":
+                _line(event)
+            else:
+                print(msgspec.json.encode(event).decode(), flush=True)
+
+
+async def show_explanation(key: str, site: str, node: str, options: Options) -> None:
+    """One device, by whichever agent sees it."""
+    async with _client(options) as client:
+        agents = await _agents(client, site, node)
+        problems: list[ClientError] = []
+        for agent in agents:
+            try:
+                found = await client.explain(agent, key)
+            except ClientError as error:
+                problems.append(error)
+                continue
+            if form(options) != "table":
+                show_data(found, options)
+                return
+            out = console()
+            out.print(Text(printable(f"{found.device.key} on {agent.node}: {found.device.state}"), style="bold"))
+            for facet in found.facets:
+                names = ", ".join(facet.identity)
+                out.print(printable(f"  seen by {facet.source} as {facet.id}: {facet.state}, {facet.cause}; {names}"))
+            for name, value in found.device.facts.items():
+                out.print(printable(f"  {name}: {value}"))
+            for one in found.judgements:
+                words = "wants it" if one.matched else "does not want it"
+                out.print(
+                    Text(printable(f"  {one.configuration} {words}: {one.why}"), style="green" if one.matched else "")
+                )
+            return
+    raise problems[0]
+
+
+async def look_around(handlers: list[str], site: str, node: str, options: Options) -> None:
+    """Have agents look around."""
+    async with _client(options) as client:
+        found = await _each(client, site, node, lambda agent: client.rescan(agent, handlers))
+    for agent, sources in found:
+        say(
+            f"{agent.node}: {', '.join(sources) or 'no listener can'} {'look' if len(sources) > 1 else 'looks'} around."
+        )
+
+
+async def show_health(site: str, node: str, options: Options) -> None:
+    """How agents work."""
+    async with _client(options) as client:
+        found = await _each(client, site, node, client.health)
+    if form(options) != "table":
+        show_data([health for _, health in found], options)
+        return
+    rows = [
+        HealthRow(**msgspec.structs.asdict(source), node=health.node)
+        for _, health in found
+        for source in health.sources
+    ]
+    columns: list[Column[HealthRow]] = [
+        Column("node", lambda one: one.node),
+        Column("listener", lambda one: one.source),
+        Column("mode", lambda one: one.mode),
+        Column("devices", lambda one: one.devices),
+        Column("p50 ms", lambda one: one.p50_ms),
+        Column("p99 ms", lambda one: one.p99_ms),
+        Column("dropped", lambda one: one.dropped),
+        Column("quarantined", lambda one: one.quarantined),
+        Column("last event", lambda one: age(_time(one.last_event_at))),
+        Column("why", lambda one: one.reason, wraps=True),
+    ]
+    show_list(rows, columns, options, empty="No configuration asks for anything.")
+    _problems([health for _, health in found])
+
+
+async def apply_file(file: Path, site: str, options: Options) -> None:
+    """Publish the configurations of a file; whether they can be used each agent says in its health."""
+    named = _read(file)
+    async with _client(options) as client:
+        for one in named:
+            await client.configure(site, str(one["name"]), one)
+    say(f"The agents of {site} look for {', '.join(str(one['name']) for one in named)}.")
+
+
+async def remove_configuration(name: str, site: str, options: Options) -> None:
+    """Take a configuration away."""
+    async with _client(options) as client:
+        await client.configure(site, name, None)
+    say(f"The agents of {site} no longer look for {name}.")
+
+
+def _read(file: Path) -> list[dict[str, object]]:
+    """The configurations in a file."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"{file} cannot be read: {error}") from error
+    listed = data.get("configurations") if isinstance(data, dict) else None
+    named = [one for one in listed or [] if isinstance(one, dict) and one.get("name")]
+    if not named or len(named) != len(listed or []):
+        raise CommandError(
+            f"{file} has no list `configurations`, each with a `name`", remedy="see docs/reference/discovery.md"
+        )
+    return named
+
+
+@asynccontextmanager
+async def _client(options: Options) -> AsyncIterator[DiscoveryClient]:
+    context = options.context()
+    async with joined(context) as bus:
+        await checked(bus, context)
+        yield DiscoveryClient(bus)
+
+
+async def _agents(client: DiscoveryClient, site: str, node: str) -> list[AgentAlive]:
+    agents = await client.agents(site, node)
+    if not agents:
+        raise CommandError("no discovery agent has been heard of", remedy=_START)
+    return agents
+
+
+async def _each(
+    client: DiscoveryClient, site: str, node: str, ask: Callable[[AgentAlive], Awaitable[T]]
+) -> list[tuple[AgentAlive, T]]:
+    """Ask all agents at once; those that do not answer are named, and the others count."""
+    agents = await _agents(client, site, node)
+    answers = await asyncio.gather(*(ask(agent) for agent in agents), return_exceptions=True)
+    found: list[tuple[AgentAlive, T]] = []
+    for agent, answer in zip(agents, answers, strict=True):
+        if isinstance(answer, ClientError):
+            say(f"{answer.detail}.")
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            found.append((agent, answer))
+    return found
+
+
+def _line(event: DeviceSeen) -> None:
+    time = datetime.fromtimestamp(event.seen_at / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    wanted = ", ".join(match.configuration for match in event.matches)
+    rest = f"{event.node}  {event.key}  {event.cause}  {', '.join(event.facets)}  {wanted}"
+    console().print(
+        Text.assemble((f"{time}  ", "dim"), (f"{event.change:<12}", _STYLES.get(event.change, "")), printable(rest))
+    )
+
+
+def _words(device: DiscoveredDevice) -> str:
+    facts = device.facts
+    named = [str(facts[name]) for name in ("vendor", "model", "name", "description", "devnode") if facts.get(name)]
+    return " ".join(named) or ", ".join(device.endpoints)
+
+
+def _problems(found: list[AgentHealth]) -> None:
+    for health in found:
+        for name, sentences in health.problems.items():
+            for sentence in sentences:
+                say(f"{health.node}: {name}: {sentence}")
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

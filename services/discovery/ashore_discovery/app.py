@@ -1,0 +1,214 @@
+"""The discovery agent, put together, from its start to its end.
+
+It does not use `ashore.service`, which brings a web server and FDO's limits along: an edge image has neither. The order
+of things is the same: settings, logs, bus, tasks, signals; exit code 2 for settings that cannot be used, 1 for whatever
+else keeps it from running.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import msgspec
+import structlog
+
+from ashore import telemetry
+from ashore.bus import Bus, BusError
+from ashore.config import SettingsError
+from ashore.files import FilesError, private_directory
+from ashore.supervise import Supervisor, TaskCrashedError
+from ashore.telemetry import METRICS_TYPE, Metrics
+from ashore_discovery.agent import Agent, Place, steady_clock
+from ashore_discovery.api import Api
+from ashore_discovery.config import DiscoverySettings
+from ashore_discovery.configurations.sources import Sources
+from ashore_discovery.health import Health
+from ashore_discovery.heartbeat import Heart, memory_mb
+from ashore_discovery.listening.catalogue import Catalogue
+from ashore_discovery.listening.interfaces import interface_changes, interfaces_up
+from ashore_discovery.listening.remote import Reception
+from ashore_discovery.listening.tools import Tools
+from ashore_discovery.publishing import Publisher
+from ashore_discovery.responder import Answer, Responder, Responses
+from ashore_discovery.store import Store
+
+EXIT_SETTINGS: Final = 2
+EXIT_FAILED: Final = 1
+CLOSE_SECONDS: Final = 3.0
+_GATHER_SECONDS: Final = 0.1
+"""Changes of configurations that come together are taken together."""
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Discovery:
+    """The agent and all that stands around it."""
+
+    def __init__(self, settings: DiscoverySettings, bus: Bus, metrics: Metrics, catalogue: Catalogue) -> None:
+        clock = steady_clock()
+        self.settings = settings
+        self.bus = bus
+        self.health = Health(metrics.registry, clock)
+        self.publisher = Publisher(bus, f"/discovery/{settings.node}", clock)
+        tools = Tools(
+            clock=clock,
+            secrets=settings.secrets_dir,
+            networks=settings.networks,
+            questions_per_second=settings.questions_per_second,
+        )
+        place = Place(site=settings.site, node=settings.node)
+        everything = settings.publish == "all"
+        self.agent = Agent(place, catalogue, tools, self.publisher, self.health, everything=everything)
+        self._changed = asyncio.Event()
+        self.sources = Sources(settings.site, bus, settings.configurations, self._changed.set)
+        self.store = Store(settings.data_dir, lambda: self.agent.state(self.sources.from_bus()))
+        self.agent.changed = self.store.changed
+        self.heart = Heart(
+            self.agent,
+            self.publisher,
+            self.health,
+            self.sources,
+            catalogue,
+            clock=clock,
+            interval=settings.heartbeat_seconds,
+        )
+        self.api = Api(self.agent, self.heart.answer)
+        self.reception = Reception(bus, settings.site, settings.node, catalogue, self._changed.set)
+        self._interfaces = interfaces_up()
+
+    def begin(self) -> None:
+        """Go on where an earlier run has ended."""
+        state = self.store.read()
+        self.publisher.epoch = state.epoch
+        self.publisher.begin_epoch()
+        self.agent.restore(state)
+        self.sources.begin(state.configurations)
+
+    async def look(self) -> None:
+        """Look for what the configurations say, whenever they or the interfaces change."""
+        while True:
+            self._changed.clear()
+            await self.agent.configure(self.sources.configurations(), self.sources.settings(), self._interfaces)
+            self.store.changed()
+            await self._changed.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+
+    async def watch_interfaces(self) -> None:
+        """Follow the network interfaces."""
+        async for found in interface_changes():
+            if found != self._interfaces:
+                self._interfaces = found
+                self._changed.set()
+
+    async def serve(self) -> None:
+        """Answer questions on the bus."""
+        place = self.agent.place
+        async with AsyncExitStack() as stack:
+            verbs = self.api.verbs().items()
+            served = (self.bus.serve(f"discovery.{place.site}.{place.node}.{verb}", answer) for verb, answer in verbs)
+            for serving in await asyncio.gather(*served):
+                await stack.enter_async_context(serving)
+            await asyncio.Event().wait()
+
+    async def end(self) -> None:
+        """End listeners, tell what waits, and remember what was told."""
+        await self.agent.stop()
+        await self.publisher.close(CLOSE_SECONDS)
+        self.store.write()
+
+
+@asynccontextmanager
+async def running(
+    settings: DiscoverySettings, bus: Bus, metrics: Metrics, catalogue: Catalogue | None = None
+) -> AsyncIterator[Discovery]:
+    """An agent at work, until the block ends."""
+    private_directory(settings.data_dir)
+    found = Discovery(settings, bus, metrics, catalogue or Catalogue())
+    found.begin()
+    supervisor = Supervisor(metrics)
+    responder = Responder(_responses(found, supervisor, metrics))
+    port = await responder.start(settings.host, settings.port)
+    log.info("listening", url=f"http://{settings.host}:{port}", site=settings.site, node=settings.node)
+    tasks = (
+        found.look,
+        found.heart.beat,
+        found.watch_interfaces,
+        found.sources.watch_file,
+        found.sources.watch_bus,
+        found.store.run,
+        found.serve,
+        found.reception.serve,
+    )
+    try:
+        for task in tasks:
+            supervisor.start(task)
+        yield found
+    finally:
+        await responder.stop()
+        await supervisor.stop()
+        await found.end()
+
+
+def _responses(found: Discovery, supervisor: Supervisor, metrics: Metrics) -> Responses:
+    async def healthz() -> Answer:
+        # More memory than this is a leak, in whatever library: a fresh start costs no event.
+        limit = found.settings.memory_limit_mb
+        alive = not limit or memory_mb() < limit
+        return Answer(200 if alive else 503, msgspec.json.encode({"alive": alive}))
+
+    async def readyz() -> Answer:
+        reasons = []
+        for check in (found.bus.check, supervisor.check):
+            try:
+                await check()
+            except (BusError, TaskCrashedError) as error:
+                reasons.append(str(error))
+        return Answer(503 if reasons else 200, msgspec.json.encode({"ready": not reasons, "reasons": reasons}))
+
+    async def numbers() -> Answer:
+        found.heart.measure()
+        return Answer(200, metrics.render(), METRICS_TYPE)
+
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": numbers}
+
+
+def run() -> int:
+    """Run the agent until it is told to stop; the answer is the process's exit code."""
+    try:
+        settings = DiscoverySettings.load(os.environ)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"discovery: {problem}\n" for problem in error.problems))
+        return EXIT_SETTINGS
+    telemetry.configure(settings.log_level, settings.log_format)
+    structlog.contextvars.bind_contextvars(service="discovery")
+    for warning in DiscoverySettings.warnings(os.environ):
+        log.warning(warning)
+    try:
+        asyncio.run(_main(settings))
+    except (FilesError, OSError) as error:
+        log.error(str(error))  # noqa: TRY400 - a traceback would hide the sentence that says what to do
+        return EXIT_FAILED
+    except Exception:
+        log.exception("the service failed")
+        return EXIT_FAILED
+    return 0
+
+
+async def _main(settings: DiscoverySettings) -> None:
+    from ashore.bus.nats import connect  # noqa: PLC0415 - settings that are wrong are told before NATS is loaded
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    seed = settings.nats_seed.reveal() if settings.nats_seed else None
+    bus = await connect(settings.nats_url, name="discovery", seed=seed)
+    try:
+        async with running(settings, bus, Metrics()):
+            await stop.wait()
+    finally:
+        await bus.close()
+    log.info("stopped")

@@ -1,0 +1,64 @@
+"""What the discovery agent is told, beside what every service is told."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ashore.config import Settings
+from ashore_discovery.limits import NEARBY, Network
+
+TOKEN = "^[a-z0-9-]{1,63}$"  # noqa: S105 - the form of a name
+
+
+def node_name() -> str:
+    """The name of the machine as a part of a subject."""
+    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().partition(".")[0].lower()).strip("-")[:63] or "node"
+
+
+class DiscoverySettings(Settings, frozen=True, kw_only=True):
+    """Settings of the discovery agent."""
+
+    service: ClassVar[str] = "discovery"
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8045
+    site: Annotated[str, Meta(pattern=TOKEN, description="The site that this node belongs to.")] = "site"
+    node: Annotated[str, Meta(pattern=TOKEN, description="This node's name; by default that of the machine.")] = (
+        msgspec.field(default_factory=node_name)
+    )
+    configurations: Annotated[
+        Path | None, Meta(description="File with handlers' settings and configurations, `.yaml` or `.toml`.")
+    ] = None
+    publish: Annotated[
+        Literal["matched", "all"],
+        Meta(description="Whether devices that no configuration wants are told to the bus as well."),
+    ] = "matched"
+    heartbeat_seconds: Annotated[float, Meta(ge=0.05, le=3600, description="How often the agent says it is alive.")] = (
+        10
+    )
+    secrets_dir: Annotated[
+        Path | None, Meta(description="Folder that `file:NAME` in handlers' settings and details refers to.")
+    ] = None
+    networks: Annotated[
+        list[str],
+        Meta(description="Networks in which devices may be asked, separated by commas; by default private ones."),
+    ] = msgspec.field(default_factory=lambda: list(NEARBY))
+    questions_per_second: Annotated[
+        float, Meta(gt=0, description="How many questions each listener may send to devices in a second.")
+    ] = 50
+    memory_limit_mb: Annotated[
+        int, Meta(ge=0, description="Above this `/healthz` fails, so that the agent is started anew; 0 is no limit.")
+    ] = 512
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with fields taken together."""
+        yield from super().check()
+        for network in self.networks:
+            try:
+                Network([network])
+            except ValueError:
+                yield f"ASHORE_NETWORKS has '{network}': expected a network such as 10.0.0.0/8"

@@ -1,0 +1,60 @@
+"""Which handlers there are: entry points of installed packages, and those that have registered over the bus.
+
+Nothing is imported before a configuration asks for it, so that a node pays only for the protocols that it uses. A
+handler that cannot be imported is told as such, and everything else goes on.
+"""
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ashore_discovery.handler import Handler
+from ashore_discovery.matching.desk import AnyHandler
+
+GROUP: Final = "ashore.discovery.handlers"
+
+
+class NoSuchHandlerError(Exception):
+    """The handler is not installed, or cannot be imported; the text says which, and why."""
+
+
+class Catalogue:
+    """Handlers by name."""
+
+    def __init__(self, points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
+        found = importlib.metadata.entry_points(group=GROUP) if points is None else points
+        self._points = {point.name: point for point in found}
+        self._loaded: dict[str, AnyHandler] = {}
+
+    def names(self) -> list[str]:
+        """All that could be asked for."""
+        return sorted({*self._points, *self._loaded})
+
+    def add(self, kind: AnyHandler) -> None:
+        """One that has registered while the agent runs; raise NoSuchHandlerError where its name is taken."""
+        if kind.name in self._points:
+            raise NoSuchHandlerError(f"the name '{kind.name}' belongs to an installed handler")
+        self._loaded[kind.name] = kind
+
+    @staticmethod
+    def spelt(name: str) -> str:
+        """As we spell it: Akri writes `debugEcho`."""
+        return re.sub(r"([A-Z])", lambda match: f"-{match[1].lower()}", name)
+
+    def load(self, name: str) -> AnyHandler:
+        """The handler, imported; raise NoSuchHandlerError."""
+        name = self.spelt(name)
+        if name in self._loaded:
+            return self._loaded[name]
+        point = self._points.get(name)
+        if point is None:
+            raise NoSuchHandlerError(f"there is no handler '{name}'; there are {', '.join(self.names())}")
+        try:
+            kind = point.load()
+        except Exception as error:  # whatever somebody's package does when it is imported
+            raise NoSuchHandlerError(f"the handler '{name}' cannot be imported: {error!r}") from error
+        if not (isinstance(kind, type) and issubclass(kind, Handler) and kind.name == name):
+            raise NoSuchHandlerError(f"the entry point '{name}' ({point.value}) is no Handler of that name")
+        self._loaded[name] = kind
+        return kind

@@ -1,0 +1,195 @@
+"""What discovery agents answer, over NATS: they have no REST API, since an edge node may be reached by nobody."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Final, TypeVar
+
+import msgspec
+
+from ashore.bus import Bus, NoResponder
+from ashore.client.errors import ClientError
+from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Match, Value, encode, envelope, open_event
+
+QUIET_SECONDS: Final = 0.7
+"""After so long without one, all agents that the stream knows have been read."""
+ANSWER_SECONDS: Final = 5.0
+
+
+class DiscoveredDevice(msgspec.Struct, kw_only=True):
+    """A device that a node sees, wanted by a configuration or not."""
+
+    key: str
+    handler: str
+    state: str
+    revision: int = 0
+    cause: str = ""
+    shared: bool = False
+    flapping: bool = False
+    facts: dict[str, Value] = {}
+    endpoints: list[str] = []
+    facets: list[str] = []
+    aliases: list[str] = []
+    matches: list[Match] = []
+    appeared_at: float = 0.0
+    changed_at: float = 0.0
+    heard_at: float = 0.0
+
+
+class DevicePage(msgspec.Struct, kw_only=True):
+    """A part of a node's inventory."""
+
+    devices: list[DiscoveredDevice]
+    next: str = ""
+    quarantined: dict[str, list[str]] = {}
+
+
+class Judgement(msgspec.Struct, kw_only=True):
+    """What a configuration thinks of a device."""
+
+    configuration: str
+    matched: bool
+    why: str
+
+
+class DeviceFacet(msgspec.Struct, kw_only=True):
+    """A device as one listener sees it."""
+
+    source: str
+    id: str
+    state: str
+    heard_at: float
+    cause: str
+    identity: list[str] = []
+
+
+class Explanation(msgspec.Struct, kw_only=True):
+    """A device, and why it is wanted or not."""
+
+    device: DiscoveredDevice
+    facets: list[DeviceFacet] = []
+    judgements: list[Judgement] = []
+    told: bool = False
+
+
+class ListenerHealth(msgspec.Struct, kw_only=True):
+    """How one listener works."""
+
+    source: str
+    mode: str
+    reason: str = ""
+    devices: int = 0
+    quarantined: int = 0
+    last_event_at: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    dropped: int = 0
+    restarts: int = 0
+
+
+class AgentHealth(msgspec.Struct, kw_only=True):
+    """How an agent works."""
+
+    node: str
+    release: str = ""
+    devices: int = 0
+    unpublished: int = 0
+    memory_mb: float = 0.0
+    sources: list[ListenerHealth] = []
+    configurations: list[str] = []
+    problems: dict[str, list[str]] = {}
+
+
+class Rescan(msgspec.Struct, kw_only=True):
+    """Which listeners look around now."""
+
+    sources: list[str]
+
+
+class _Problem(msgspec.Struct, kw_only=True):
+    problem: str = ""
+    remedy: str = ""
+
+
+T = TypeVar("T")
+
+
+class DiscoveryClient:
+    """What agents can be asked; every call may raise ClientError or BusError."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def agents(self, site: str = "*", node: str = "*") -> list[AgentAlive]:
+        """The agents that have been alive, each with what it said last, by site and node."""
+        found: dict[str, AgentAlive] = {}
+        began = datetime.now(UTC)
+        async with aclosing(self._bus.follow([f"{AgentAlive.name}.{site}.{node}"], replay=True)) as events:
+            with suppress(TimeoutError, StopAsyncIteration):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    while True:
+                        async with asyncio.timeout(QUIET_SECONDS):
+                            _, one = await anext(events)
+                        event = open_event(one)
+                        if isinstance(event, AgentAlive):
+                            found[event.subject] = event
+                        if one.time > began:
+                            # What was said before we asked has all been read.
+                            break
+        return [found[subject] for subject in sorted(found)]
+
+    async def watch(self, site: str = "*", node: str = "*") -> AsyncGenerator[DeviceSeen, None]:
+        """What devices do from now on, without end."""
+        async with aclosing(self._bus.follow([f"{DeviceSeen.name}.{site}.{node}.>"])) as events:
+            async for _, one in events:
+                event = open_event(one)
+                if isinstance(event, DeviceSeen):
+                    yield event
+
+    async def devices(self, agent: AgentAlive, *, gone: bool = False) -> list[DiscoveredDevice]:
+        """The inventory of a node."""
+        found: list[DiscoveredDevice] = []
+        after = ""
+        while True:
+            page = await self._ask(agent, "list", {"after": after, "gone": gone}, DevicePage)
+            found += page.devices
+            after = page.next
+            if not after:
+                return found
+
+    async def explain(self, agent: AgentAlive, key: str) -> Explanation:
+        """A device, and what each configuration thinks of it."""
+        return await self._ask(agent, "explain", {"key": key}, Explanation)
+
+    async def rescan(self, agent: AgentAlive, handlers: list[str]) -> list[str]:
+        """Have the listeners of these handlers, or of all, look around now; the answer is which ones do."""
+        return (await self._ask(agent, "rescan", {"handlers": handlers}, Rescan)).sources
+
+    async def health(self, agent: AgentAlive) -> AgentHealth:
+        """How an agent works."""
+        return await self._ask(agent, "health", {}, AgentHealth)
+
+    async def configure(self, site: str, name: str, configuration: object) -> None:
+        """Have all agents of a site look for this; None takes the configuration away."""
+        raw = msgspec.Raw(msgspec.json.encode(configuration))
+        token = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+        event = ConfigurationSet(site=site, token=token, configuration=raw)
+        identity = token_hex(16)
+        wrapped = envelope(event, source="/cli", id=identity, time=datetime.now(UTC))
+        await self._bus.publish(event.subject, encode(wrapped), id=identity)
+
+    async def _ask(self, agent: AgentAlive, verb: str, question: object, kind: type[T]) -> T:
+        subject = f"discovery.{agent.site}.{agent.node}.{verb}"
+        try:
+            body = await self._bus.request(subject, msgspec.json.encode(question), timeout=ANSWER_SECONDS)
+        except NoResponder as error:
+            raise ClientError(
+                f"the agent of {agent.node} at {agent.site} does not answer",
+                remedy="see whether it runs, and whether it reaches the bus",
+            ) from error
+        problem = msgspec.json.decode(body, type=_Problem)
+        if problem.problem:
+            raise ClientError(problem.problem, remedy=problem.remedy)
+        return msgspec.json.decode(body, type=kind)

@@ -1,0 +1,90 @@
+"""`ashore discovery` against a running agent, as the bus user of the command line."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ashore.bus import NotPermitted
+from ashore.bus.nats import NatsBus
+from ashore.bus.server import EmbeddedServer
+from tests.bus_kit import join, publish
+from tests.contract.discovery.agents import ECHO, agent, hearing, write_file
+from tests.unit.test_events import EXAMPLES
+
+
+async def ashore(server: EmbeddedServer, *words: str) -> tuple[int, str, str]:
+    env = {
+        "PATH": "/usr/bin",
+        "ASHORE_NATS_URL": server.url,
+        "ASHORE_NATS_SEED_FILE": str(server.seed_file("cli")),
+        "ASHORE_DATA_DIR": "/nonexistent",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ashore_cli", "discovery", *words, env=env, stdout=-1, stderr=-1
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def data(server: EmbeddedServer, *words: str) -> Any:
+    code, out, err = await ashore(server, *words, "-o", "json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+async def test_the_command_line_lists_explains_and_looks_around(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    only_foo = {**ECHO, "match": {"fact": "description", "equals": "foo"}}
+    wrong = {"name": "wrong", "handler": "telepathy"}
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, only_foo, wrong):
+        await ear.until("appeared", "foo")
+        listed = await data(nats_server, "list")
+        assert sorted(one["facts"]["description"] for one in listed) == ["bar", "foo"]
+        assert {one["node"] for one in listed} == {"n1"}
+        [bar] = [one for one in listed if one["facts"]["description"] == "bar"]
+        explained = await data(nats_server, "explain", bar["key"][:9], "--node", "n1")
+        assert explained["judgements"][0]["why"] == "description is 'bar', not foo"
+        code, out, _ = await ashore(nats_server, "explain", bar["key"], "-o", "table")
+        assert code == 0
+        assert "words does not want it: description is 'bar', not foo" in out
+        [health] = await data(nats_server, "health")
+        assert health["sources"][0]["source"] == "debug-echo"
+        assert "telepathy" in health["problems"]["wrong"][0]
+        assert "debug-echo looks around" in (await ashore(nats_server, "rescan"))[2]
+        code, _, err = await ashore(nats_server, "explain", "nothing")
+        assert code == 1
+        assert "to do: `ashore discovery list`" in err
+
+
+async def test_configurations_are_applied_and_removed(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    file = write_file(tmp_path / "applied.yaml", ECHO)
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path):
+        code, _, err = await ashore(nats_server, "apply", str(file), "--site", "s1")
+        assert code == 0, err
+        await ear.until("appeared", "foo")
+        await ashore(nats_server, "remove", "words", "--site", "s1")
+        await ear.until("disappeared", "foo")
+
+
+async def test_without_an_agent_it_says_what_to_do(nats_bus: NatsBus, nats_server: EmbeddedServer) -> None:
+    code, _, err = await ashore(nats_server, "list")
+    assert code == 1
+    assert "no discovery agent has been heard of" in err
+
+
+@pytest.mark.parametrize("user", ["manufacturer", "owner", "rendezvous", "cli"])
+async def test_nobody_else_says_what_devices_do(nats_bus: NatsBus, nats_server: EmbeddedServer, user: str) -> None:
+    [seen] = [one for one in EXAMPLES if one.name == "device-seen"]
+    bus = await join(nats_server, user)
+    try:
+        with pytest.raises(NotPermitted):
+            await publish(bus, seen)
+    finally:
+        await bus.close()

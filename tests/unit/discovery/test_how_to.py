@@ -1,0 +1,44 @@
+"""The handler and the file that the how-to pages show really work."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ashore_discovery.configurations.document import NodeFile
+from ashore_discovery.configurations.schema import read
+from ashore_discovery.handlers.udev.handler import Udev, UdevDetails
+from ashore_discovery.matching.desk import AnyHandler
+from ashore_discovery.model import Offer
+from tests.discovery_kit import listening
+
+PAGES = Path(__file__).parents[3] / "docs/how-to"
+
+
+def code(page: str, language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", (PAGES / page).read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+async def test_the_handler_of_the_page_runs(tmp_path: Path) -> None:
+    space: dict[str, Any] = {"__name__": "name_list"}
+    exec(compile(code("write-a-handler.md", "python"), "name_list.py", "exec"), space)
+    handler: AnyHandler = space["NameList"]
+    path = tmp_path / "names"
+    path.write_text("anna\nbert\n")
+    details = space["Details"](file=str(path))
+    async with listening(handler, details) as heard:
+        await heard.swept()
+        found = await heard.until("seen", f"{path}/anna")
+    assert found.facts["name"] == "anna"
+    assert isinstance(handler.offer(details, heard.facet(found), list), Offer)
+
+
+def test_the_file_of_the_page_can_be_used() -> None:
+    found = read(NodeFile, yaml.safe_load(code("discover-devices.md", "yaml")), "look-for.yaml")
+    assert [one.name for one in found.configurations] == ["cameras", "slot-1"]
+    for one in found.configurations:
+        assert not list(one.problems())
+        assert not list(Udev.problems(read(UdevDetails, one.details, "details")))
