@@ -4,10 +4,12 @@ A process that is stopped (SIGSTOP) is a host whose plug was pulled: connections
 """
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +24,7 @@ from ashore.bus.server import EmbeddedServer
 from ashore.events import DeviceSeen
 from tests.bus_kit import until
 from tests.contract.discovery.agents import Ear, agent, hearing
-from tests.discovery.namespaces import running
+from tests.discovery.namespaces import NEEDS_NAMESPACES, lan, running
 
 NODE_OPCUA = "2.186.4"
 MODULES = Path(os.environ.get("ASHORE_CACHE", "~/.cache/ashore")).expanduser() / f"node-opcua-{NODE_OPCUA}"
@@ -238,3 +240,36 @@ async def test_a_server_is_found_by_what_its_discovery_server_hears_on_the_netwo
     assert appeared.facts["found_on_network_by"] == [url_of(hearer)]
     assert appeared.facts["application_uri"] == "urn:test:press-1"
     assert "found_by" not in appeared.facts
+
+
+@NEEDS_NAMESPACES
+async def test_a_pulled_plug_is_found_and_our_own_is_no_evidence() -> None:
+    async with lan(2) as (here, there), AsyncExitStack() as stack:
+        module = ("-m", "tests.discovery.opcua_server", "4840", "press-1", "", there.address)
+        await stack.enter_async_context(started(*there.inside, sys.executable, *module))
+        url = f"opc.tcp://{there.address}:4840"
+        order = {"details": [wanted(url)["details"]], "settings": SETTINGS["opcua"], "probe": 0.3}
+        watch = await here.python(
+            "tests.discovery.watch", "opcua", json.dumps(order), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        await stack.enter_async_context(running(watch))
+        assert watch.stdout is not None
+        assert await told(watch.stdout, what="probe", answer=True)
+        here.unplug()
+        assert await told(watch.stdout, what="probe", answer=None)
+        here.plug()
+        assert await told(watch.stdout, what="probe", answer=True)
+        there.unplug()
+        assert await told(watch.stdout, what="Sighting", kind="missed")
+        assert await told(watch.stdout, what="probe", answer=False)
+        there.plug()
+        assert await told(watch.stdout, what="Sighting", kind="seen")
+
+
+async def told(stream: asyncio.StreamReader, **wanted: object) -> dict[str, Any]:
+    """The next line with these values."""
+    async with asyncio.timeout(30):
+        while True:
+            line = json.loads(await stream.readline())
+            if all(line.get(name) == value for name, value in wanted.items()):
+                return line

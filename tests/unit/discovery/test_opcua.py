@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 
 import msgspec
 import pytest
@@ -278,6 +279,55 @@ def test_endpoints_become_facts_and_a_certificate_an_identity() -> None:
 @given(some.binary() | some.binary().map(lambda more: b"\x30\x82" + more))
 def test_any_bytes_may_stand_for_a_certificate(chain: bytes) -> None:
     assert chain.startswith(learning.leaf(chain))
+
+
+NEEDS_ASYNCUA = pytest.mark.skipif(find_spec("asyncua") is None, reason="asyncua is not installed")
+
+
+@NEEDS_ASYNCUA
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        ACKNOWLEDGE,
+        ACKNOWLEDGE + b"OPNF" + b"\xff" * 60,
+        ACKNOWLEDGE + struct.pack("<4sIII", b"MSGF", 24, 1, 1) + bytes(8),
+        struct.pack("<4sIIi", b"ERRF", 16, 0x80830000, -1),
+    ],
+)
+async def test_whatever_answers_a_question_is_an_error_and_no_crash(answer: bytes) -> None:
+    from ashore_discovery.handlers.opcua import client
+
+    async with answering(answer, hang=True) as target:
+        for ask in (client.find_servers(target, 0.3, 10), client.endpoints(target, 0.3)):
+            with pytest.raises(client.AskError, match=target.url):
+                await ask
+
+
+@NEEDS_ASYNCUA
+async def test_who_never_stops_talking_is_hung_up_on() -> None:
+    from ashore_discovery.handlers.opcua import client
+
+    sent = 0
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(struct.pack("<4sI", b"ACKF", 0xFFFFFFFF))
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(65_536))
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(client.AskError):
+            await client.find_servers(Target("127.0.0.1", port, f"opc.tcp://127.0.0.1:{port}"), 30, 10)
+    # What lies in the buffers of the kernel is not ours to count.
+    assert sent < 32 * client.MOST_BYTES
 
 
 def test_without_asyncua_it_says_how_to_get_it() -> None:

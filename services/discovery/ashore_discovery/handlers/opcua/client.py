@@ -1,4 +1,4 @@
-"""Questions that need a secure channel, asked through asyncua. Importing this costs half a second and 30 MB of memory.
+"""Questions that need a secure channel, asked through asyncua. It costs 0.3 s and 23 MiB to import.
 
 Discovery needs no session and no security (OPC 10000-4, 5.5.1). asyncua waits for whatever length a server claims, so
 what it is given is counted here; what it raises on malformed answers is anything, and becomes an AskError.
@@ -106,7 +106,9 @@ async def _over(protocol: _Bounded, target: Target, request: _Request, kind: typ
     channel.RequestedLifetime = _LIFETIME_MS
     channel.ClientNonce = b""
     await protocol.open_secure_channel(channel)
-    answer: Response = struct_from_binary(kind, await protocol.send_request(request))
+    data = await protocol.send_request(request)
+    # A list of a thousand servers takes 80 ms, and other handlers have other things to do.
+    answer: Response = await asyncio.to_thread(struct_from_binary, kind, data)
     header: ua.ResponseHeader = answer.ResponseHeader  # type: ignore[attr-defined] # each has one, and no class says so
     header.ServiceResult.check()
     return answer

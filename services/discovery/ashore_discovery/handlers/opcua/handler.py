@@ -100,7 +100,7 @@ class Opcua(Handler[OpcuaDetails, Plan]):
 
 
 async def _asyncua() -> Any:
-    """The module that needs asyncua, imported beside the loop: it takes half a second."""
+    """The module that needs asyncua, imported beside the loop: it takes a third of a second."""
     try:
         return await asyncio.to_thread(importlib.import_module, _CLIENT)
     except ModuleNotFoundError as error:
