@@ -65,8 +65,10 @@ class OpcuaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the node's file may say."""
 
     poll_seconds: Annotated[float, Meta(gt=0, description="How often discovery servers are asked")] = 10.0
-    check_seconds: Annotated[float, Meta(gt=0, description="How often known servers are asked whether they live")] = 3.0
-    timeout_seconds: Annotated[float, Meta(gt=0, le=60, description="How long an answer may take")] = 3.0
+    check_seconds: Annotated[float, Meta(gt=0, description="How often known servers are asked whether they live")] = 2.5
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="How long an answer of a discovery server may take")
+    ] = 3.0
     jitter: Annotated[
         float, Meta(ge=0, lt=1, description="By which part waits differ, so that agents do not ask in step")
     ] = 0.2

@@ -13,6 +13,8 @@ from ashore_discovery.handlers.opcua.places import Target
 
 LONGEST_ANSWER: Final = 8 + 4 + 4 + 4096
 """An Error with the longest reason that there may be."""
+PATIENCE_SECONDS: Final = 1.5
+"""One packet that is lost while a connection is opened is sent again after a second, and is no reason for suspicion."""
 _BUFFER: Final = 65_536
 _HEADER: Final = struct.Struct("<4sI")
 _NUMBERS: Final = struct.Struct("<5I")
@@ -79,7 +81,7 @@ def decode(message: bytes) -> Acknowledge | Refused:
     return Refused(status, text[: max(count, 0)].decode(errors="replace"))
 
 
-async def ask(target: Target, seconds: float) -> Answer:
+async def ask(target: Target, seconds: float = PATIENCE_SECONDS) -> Answer:
     """Say hello to a server and hang up."""
     try:
         async with asyncio.timeout(seconds):

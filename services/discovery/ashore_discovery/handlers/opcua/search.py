@@ -177,7 +177,7 @@ class Search:
         url = place.at(host)
         for address in sorted(addresses, key=lambda one: before is None or one != before.address):
             target = Target(address, place.port, url)
-            if await hello.ask(target, self._settings.timeout_seconds) == "answers":
+            if await hello.ask(target) == "answers":
                 return target
         return None
 
@@ -185,7 +185,7 @@ class Search:
         addresses = await self._resolver.addresses(asked.host)
         for address in addresses[:-1]:
             target = Target(address, asked.port, asked.url)
-            if await hello.ask(target, self._settings.timeout_seconds) == "answers":
+            if await hello.ask(target) == "answers":
                 return target
         if not addresses:
             raise self._client.AskError(f"{asked.url}: nobody knows the name {asked.host}")
