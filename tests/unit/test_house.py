@@ -108,7 +108,7 @@ def test_a_service_gives_no_reason_for_a_file_that_it_does_not_have(service: Pat
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
 def test_a_member_imports_only_what_it_declares(member: Path) -> None:
     project = tomllib.loads((member / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project.get("optional-dependencies", {}) if member.name == "shared" else {}
+    extras = project.get("optional-dependencies", {})
     declared = [*project["dependencies"], *(one for group in extras.values() for one in group)]
     allowed = set().union(*map(provided, declared)) | {f"ashore_{member.name.replace('-', '_')}", "ashore"}
     used = {name: path for path in modules(member) for name in imported(path)}
