@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ashore import cbor
 from ashore_discovery.handlers.mqtt.details import Own
 from ashore_discovery.handlers.mqtt.own import OwnScheme
-from ashore_discovery.handlers.mqtt.scheme import Heard, Message
+from ashore_discovery.handlers.mqtt.scheme import MOST_DEVICES, Heard, Message
 from ashore_discovery.model import Sighting
 
 ID = "plant/ashore/v1/hall/pump"
@@ -94,6 +94,17 @@ def test_a_heartbeat_keeps_it_and_silence_does_not() -> None:
     assert one.holds(ID, 117)
     assert one.holds(ID, 118) is False
     assert say(one, "seen", {"boot": "0"}, at=119) == []
+
+
+def test_who_fell_silent_makes_room() -> None:
+    one = scheme()
+    said = msgspec.json.encode(birth("1", ttl=10))
+    for number in range(MOST_DEVICES):
+        one.hear(Message(f"ashore/v1/hall/d{number}/birth", said, False, 100.0))
+    full = one.hear(Message("ashore/v1/hall/pump/birth", said, False, 105.0))
+    assert full is not None
+    assert "are known already" in full.rejected
+    assert say(one, "birth", birth("1"), at=111.0) == ["seen"]
 
 
 def test_after_a_lost_broker_only_what_it_says_again_is_believed() -> None:

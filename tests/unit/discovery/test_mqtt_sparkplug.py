@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ashore_discovery.handlers.mqtt import protobuf
 from ashore_discovery.handlers.mqtt.details import Late, Sparkplug
-from ashore_discovery.handlers.mqtt.scheme import Heard, Message
+from ashore_discovery.handlers.mqtt.scheme import MOST_DEVICES, Heard, Message
 from ashore_discovery.handlers.mqtt.sparkplug import SparkplugScheme
 from ashore_discovery.model import Sighting
 from tests.unit.discovery.test_mqtt_own import check
@@ -101,6 +101,26 @@ def test_who_is_unknown_is_asked_once() -> None:
     one.doubt()
     assert one.holds(NODE, 130) is None
     assert one.question(DEVICE, 130) != []
+
+
+def test_many_deaths_leave_room_for_the_living() -> None:
+    one = scheme()
+    for number in range(MOST_DEVICES + 10):
+        for what in ("NBIRTH", "NDEATH"):
+            one.hear(Message(f"spBv1.0/hall/{what}/n{number}", born(1), False, 1.0))
+    hear(one, "NBIRTH", born(1))
+    for _ in range(MOST_DEVICES + 10):
+        hear(one, "DBIRTH", device="valve")
+        hear(one, "DDEATH", device="valve")
+    assert said(hear(one, "DBIRTH", device="valve")) == [("seen", DEVICE)]
+
+
+def test_more_of_the_living_than_are_taken_are_refused() -> None:
+    one = scheme()
+    for number in range(MOST_DEVICES):
+        one.hear(Message(f"spBv1.0/hall/NBIRTH/n{number}", born(1), False, 1.0))
+    assert "are known already" in hear(one, "NBIRTH", born(1)).rejected
+    assert len(one.ids()) == MOST_DEVICES
 
 
 def test_a_certificate_is_somebody_to_ask_and_no_birth() -> None:

@@ -90,7 +90,7 @@ class OwnScheme(Scheme):
         if message.retained and self._deaths.get(name) == boot:
             self._sessions.pop(name, None)
             return Heard(items=[self.gone(name, message, "will")])
-        if name not in self._sessions and len(self._sessions) >= MOST_DEVICES:
+        if name not in self._sessions and not self._has_room(message.at):
             return rejected(f"{message.topic}: {MOST_DEVICES} devices are known already")
         self._deaths.pop(name, None)
         ttl = _ttl(said.get("ttl"))
@@ -98,6 +98,13 @@ class OwnScheme(Scheme):
         found = self.sighting(name, message, "birth", facts, identity=serial_of(facts), ttl=ttl)
         self._sessions[name] = _Session(boot, found, ttl, message.at)
         return Heard(items=[found])
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._sessions) >= MOST_DEVICES:
+            # Whoever fell silent without a will has no use for its place.
+            there = {name: one for name, one in self._sessions.items() if self.holds(f"{self.root}/{name}", now)}
+            self._sessions = there
+        return len(self._sessions) < MOST_DEVICES
 
     def _death(self, name: str, boot: str, message: Message) -> Heard:
         if not message.payload:

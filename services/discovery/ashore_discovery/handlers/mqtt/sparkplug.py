@@ -68,7 +68,7 @@ class SparkplugScheme(Scheme):
         if match["what"] == "DEATH":
             return self._death(name, match["device"], message)
         if name not in self._nodes or (match["device"] and match["device"] not in self._nodes[name].devices):
-            if self._count >= MOST_DEVICES:
+            if self._count >= MOST_DEVICES and not self._has_room():
                 return rejected(f"{message.topic}: {MOST_DEVICES} nodes and devices are known already")
             self._count += 1
         if match["what"] == "DATA":
@@ -95,6 +95,7 @@ class SparkplugScheme(Scheme):
                 Sighting(id=one.id, kind="bye", cause="node-restarted", wire_at=message.at)
                 for one in node.devices.values()
             ]
+            self._count -= len(node.devices)
             node.devices = {}
         node.alive, node.sure, node.bd_seq = True, True, bd_seq
         node.own = self._sighting(name, None, _facts(name, None, payload), message, "birth")
@@ -112,15 +113,16 @@ class SparkplugScheme(Scheme):
     def _death(self, name: str, device: str | None, message: Message) -> Heard:
         node = self._nodes.get(name)
         if device is not None:
-            if node is not None:
-                node.devices.pop(device, None)
+            if node is not None and device in node.devices:
+                del node.devices[device]
+                self._count -= 1
             return Heard(items=[self.gone(f"{name}/{device}", message, "death")])
         try:
             number = decode(message.payload).value("bdSeq")
         except ValueError as error:
             return rejected(f"{message.topic}: {error}")
         if node is None:
-            node = self._nodes.setdefault(name, _Node()) if len(self._nodes) < MOST_DEVICES else _Node()
+            node = self._nodes.setdefault(name, _Node()) if self._count < MOST_DEVICES else _Node()
         elif node.bd_seq is not None and number is not None and number != node.bd_seq:
             # The will of an old connection of a node that has been born again.
             return Heard()
@@ -158,14 +160,21 @@ class SparkplugScheme(Scheme):
         if self._late != "ask" or (node and node.alive and node.sure):
             return []
         if node is None:
-            if len(self._nodes) >= MOST_DEVICES:
+            if self._count >= MOST_DEVICES and not self._has_room():
                 return []
+            self._count += 1
             node = self._nodes[name] = _Node(alive=False, sure=False)
         if now - node.asked_at < ASK_AGAIN_SECONDS:
             return []
         node.asked_at = now
         group, _, own = name.partition("/")
         return [(f"spBv1.0/{group}/NCMD/{own}", rebirth(max(0, int(now * 1000))))]
+
+    def _has_room(self) -> bool:
+        """The dead make room for the living."""
+        self._nodes = {name: node for name, node in self._nodes.items() if node.alive}
+        self._recount()
+        return self._count < MOST_DEVICES
 
     def _recount(self) -> None:
         self._count = len(self._nodes) + sum(len(one.devices) for one in self._nodes.values())

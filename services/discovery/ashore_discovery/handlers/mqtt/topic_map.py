@@ -55,13 +55,21 @@ class TopicMapScheme(Scheme):
         if not message.payload or self._says_gone(message.payload):
             self._known.pop(name, None)
             return Heard(items=[self.gone(name, message, "removed" if not message.payload else "offline")])
-        if name not in self._known and len(self._known) >= MOST_DEVICES:
+        if name not in self._known and not self._has_room(message.at):
             return rejected(f"{message.topic}: {MOST_DEVICES} devices are known already")
         self._known[name] = _Known(message.at)
         facts: Facts = {**names, **self._read(message.payload)}
         return Heard(
             items=[self.sighting(name, message, "message", facts, identity=serial_of(facts), ttl=self._form.ttl)]
         )
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._known) >= MOST_DEVICES:
+            kept = {
+                name: one for name, one in self._known.items() if self.holds(f"{self.root}/{name}", now) is not False
+            }
+            self._known = kept
+        return len(self._known) < MOST_DEVICES
 
     def _read(self, payload: bytes) -> Facts:
         wanted = dict(self._form.facts)
