@@ -3,22 +3,30 @@
 import asyncio
 import os
 import re
+import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from ashore.bus.nats import NatsBus
+from ashore.bus.server import EmbeddedServer
 from ashore_discovery.handlers.mdns.details import MdnsDetails
 from ashore_discovery.handlers.mdns.handler import Mdns
+from ashore_discovery.handlers.mdns.presets import Preset
 from ashore_discovery.model import Facet, Offer
+from tests.bus_kit import until
+from tests.contract.discovery.agents import agent, hearing
 from tests.discovery.namespaces import NEEDS_NAMESPACES, Host, lan, running
+from tests.discovery_kit import listening
 
 NEEDS_AVAHI = pytest.mark.skipif(
     any(shutil.which(one) is None for one in ("avahi-daemon", "avahi-publish", "dbus-daemon")),
@@ -49,16 +57,53 @@ from zeroconf.asyncio import AsyncZeroconf
 
 async def main(address, count, kind):
     made = AsyncZeroconf(interfaces=[address])
+    work = []
     for number in range(count):
         name = f"thing-{number}.{kind}.local."
-        info = ServiceInfo(f"{kind}.local.", name, port=80 + number, addresses=[socket.inet_aton(address)],
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+        info = ServiceInfo(f"{kind}.local.", name, port=80 + number, addresses=[packed],
                            properties={"n": str(number)}, server="things.local.")
-        await made.async_register_service(info, cooperating_responders=True, strict=False)
+        work.append(made.async_register_service(info, cooperating_responders=True, strict=False))
+    await asyncio.gather(*work)
     print("ready", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
 """
+
+_SOCKET = """
+import random, socket, sys, time
+group = ("224.0.0.251", 5353)
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+out.bind((sys.argv[1], 5353))
+def name(*labels):
+    return b"".join(bytes([len(one)]) + one for one in labels) + b"\\0"
+def record(number):
+    alias = name(b"forged %d" % number, b"_http", b"_tcp", b"local")
+    head = b"\\0\\0\\x84\\0\\0\\0\\0\\1\\0\\0\\0\\0" + name(b"_http", b"_tcp", b"local")
+    return head + b"\\0\\x0c\\0\\1\\0\\0\\x11\\x94" + len(alias).to_bytes(2, "big") + alias
+"""
+_FLOOD = (
+    _SOCKET
+    + """
+for number in range(3000):
+    out.sendto(record(number), group)
+    time.sleep(0.0003)
+"""
+)
+_GARBAGE = (
+    _SOCKET
+    + """
+chance = random.Random(4)
+for number in range(2000):
+    body = bytearray(record(number))
+    for _ in range(chance.randrange(1, 12)):
+        body[chance.randrange(4, len(body))] = chance.randrange(256)
+    out.sendto(bytes(body) if number % 3 else chance.randbytes(chance.randrange(1, 1400)), group)
+    time.sleep(0.0005)
+"""
+)
 
 
 class Watched:
@@ -128,10 +173,9 @@ async def avahi(host: Host) -> AsyncIterator[dict[str, str]]:
     environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={socket}"}
     quiet: Any = {"env": environment, "stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
     # A daemon for each: its runtime folder is where it looks for another one.
-    daemon = (
-        f"mount -t tmpfs none /run/avahi-daemon && exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {conf}"
-    )
-    Path("/run/avahi-daemon").mkdir(exist_ok=True)
+    mount = "mount -t tmpfs none /run/avahi-daemon"
+    daemon = f"{mount} && exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {conf}"
+    os.makedirs("/run/avahi-daemon", exist_ok=True)  # noqa: PTH103 - at once, in a coroutine
     try:
         async with (
             running(await host.start("dbus-daemon", "--config-file", str(bus), "--nofork", **quiet)),
@@ -158,10 +202,23 @@ async def publish(host: Host, environment: dict[str, str], *words: str) -> async
     return await host.start("avahi-publish", "-s", *words, **quiet)
 
 
-async def zeroconf(host: Host, count: int = 1, kind: str = "_http._tcp") -> asyncio.subprocess.Process:
-    process = await host.start(sys.executable, "-c", _ZEROCONF, host.address, str(count), kind, **_PIPES)
-    assert process.stdout is not None
-    return process
+async def zeroconf(
+    host: Host, count: int = 1, kind: str = "_http._tcp", address: str = ""
+) -> asyncio.subprocess.Process:
+    return await host.start(
+        sys.executable, "-c", _ZEROCONF, address or host.address, str(count), kind, stdout=asyncio.subprocess.DEVNULL
+    )
+
+
+def link_local(host: Host) -> str:
+    """Its IPv6 address on eth0, when that is proven to be free."""
+    for _ in range(100):
+        command = ["ip", "-n", host.name, "-6", "-o", "address", "show", "dev", "eth0", "scope", "link", "-tentative"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        if text:
+            return text.split()[3].partition("/")[0]
+        time.sleep(0.1)
+    pytest.fail("no link-local address")
 
 
 def offered(line: dict[str, Any], **details: Any) -> bool:
@@ -209,6 +266,61 @@ async def test_a_service_of_another_type_is_not_seen() -> None:
         assert ids(watched.said(what="Sighting")) == {"page._http._tcp.local"}
 
 
+def ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True, capture_output=True)
+
+
+@contextmanager
+def cable(there: Host) -> Iterator[str]:
+    """Join this machine to the network of that host; the answer is our interface. Both get addresses of it."""
+    tag = secrets.token_hex(3)
+    network = f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}"
+    name, switch = f"ash{tag}", there.name.rpartition("-")[0] + "-sw"
+    try:
+        for words in (
+            f"link add {name} type veth peer name up{tag} netns {switch}",
+            f"-n {switch} link set up{tag} master br0 up",
+            f"address add {network}.250/24 dev {name}",
+            f"link set {name} up",
+            f"-n {there.name} address add {network}.1/24 dev eth0",
+        ):
+            ip(words)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
+
+
+@NEEDS_AVAHI
+async def test_an_agent_finds_a_pulled_plug_within_five_seconds(
+    nats_server: EmbeddedServer, nats_bus: NatsBus, tmp_path: Path
+) -> None:
+    async with lan(1) as (there,):
+        with cable(there) as interface:
+            look: dict[str, Any] = {"name": "pages", "handler": "mdns", "details": HTTP}
+            handlers = {"mdns": {"interfaces": [interface]}}
+            async with (
+                avahi(there) as environment,
+                agent(nats_server, tmp_path, look, handlers=handlers),
+                hearing(nats_bus) as ear,
+                running(await publish(there, environment, "Cam", "_http._tcp", "80")),
+            ):
+                appeared = await ear.until("appeared", "cam._http._tcp.local")
+                print(f"wire to event {appeared.seen_at - appeared.wire_at} ms")
+                await until(lambda: any("ip" in one.facts for one in ear.devices()), seconds=10)
+                await asyncio.sleep(4)
+                assert {one.state for one in ear.devices()} == {"present"}
+                for _ in range(2):
+                    pulled, count = time.time(), len(ear.devices())
+                    there.unplug()
+                    await ear.until("disappeared", after=count)
+                    print(f"pulled plug to disappeared {time.time() - pulled:.2f} s")
+                    plugged, count = time.time(), len(ear.devices())
+                    there.plug()
+                    await ear.until("appeared", after=count)
+                    print(f"plug to appeared {time.time() - plugged:.2f} s")
+                    await asyncio.sleep(5)
+
+
 @NEEDS_AVAHI
 async def test_what_was_there_before_is_found_at_the_first_look() -> None:
     async with (
@@ -244,18 +356,106 @@ async def test_a_pulled_plug_is_found_and_a_return_as_well() -> None:
 async def test_hundred_and_fifty_services_at_once_are_all_seen() -> None:
     async with lan(2) as (here, there), watching(here, HTTP) as watched:
         async with running(await zeroconf(there, 150)):
-            await watched.until(what="Sighting", kind="seen", id="thing-149._http._tcp.local", seconds=60)
-            assert len(ids(watched.said(what="Sighting", kind="seen"))) == 150
-        # At its end it says goodbye only where it is asked to: their host answers no more.
+            await until(lambda: len(ids(watched.said(what="Sighting", kind="seen"))) == 150, seconds=60)
+            first, *_ = watched.said(what="Sighting", kind="seen")
+            last = next(one for one in reversed(watched.lines) if one.get("cause") == "found")
+            print(f"first to last of 150: {last['at'] - first['wire_at']:.2f} s")
+            await watched.until(what="Sighting", cause="answered")
+        # Killed, it says no goodbye: its host answers no more.
         await watched.until(what="Sighting", kind="missed")
 
 
-async def test_a_second_responder_on_the_host_of_another_is_not_taken_for_dead() -> None:
+async def test_a_device_with_nothing_but_ipv6_is_seen_and_asked() -> None:
     async with lan(2) as (here, there):
-        async with running(await zeroconf(there)), running(await zeroconf(there, kind="_ipp._tcp")):
-            details = {"services": ["_http._tcp", "_ipp._tcp"]}
-            async with watching(here, details) as watched:
-                await watched.until(what="Sighting", cause="answered")
-                await asyncio.sleep(6)
-                assert not watched.said(kind="missed")
-                assert len(ids(watched.said(what="Sighting", kind="seen"))) == 2
+        address = link_local(there)
+        async with running(await zeroconf(there, address=address)), watching(here, HTTP) as watched:
+            found = await watched.until(what="Sighting", cause="answered")
+            assert found["facts"]["ip"] == f"{address}%eth0"
+
+
+async def test_a_flood_of_forged_services_ends_at_the_limit() -> None:
+    async with (
+        lan(2) as (here, there),
+        watching(here, HTTP, settings={"most_services": 100}) as watched,
+        running(await there.start(sys.executable, "-c", _FLOOD, there.address, **_PIPES)) as flood,
+    ):
+        await watched.until(what="health", mode="degraded")
+        await flood.wait()
+        await asyncio.sleep(1)
+        assert len(ids(watched.said(what="Sighting"))) == 100
+
+
+async def test_what_is_no_mdns_at_all_harms_nobody() -> None:
+    async with lan(2) as (here, there), watching(here, HTTP) as watched:
+        async with running(await there.start(sys.executable, "-c", _GARBAGE, there.address, **_PIPES)) as garbage:
+            await garbage.wait()
+        async with running(await zeroconf(there)):
+            await watched.until(what="Sighting", id="thing-0._http._tcp.local")
+
+
+async def test_each_interface_hears_only_its_own_network() -> None:
+    # The first of each has the same address, so it is the second that is far away.
+    async with lan(1) as (here,), lan(2) as (_, far):
+        switch = far.name.rpartition("-")[0] + "-sw"
+        for words in (
+            f"-n {here.name} link add eth1 type veth peer name second netns {switch}",
+            f"-n {switch} link set second master br0 up",
+            f"-n {here.name} address add 10.99.0.9/24 dev eth1",
+            f"-n {here.name} link set eth1 up",
+        ):
+            ip(words)
+        async with (
+            watching(here, HTTP) as watched,
+            watching(here, HTTP, interface="eth1") as other,
+            running(await zeroconf(far)),
+        ):
+            await other.until(what="Sighting", kind="seen")
+            await asyncio.sleep(1)
+            assert not watched.said(what="Sighting")
+
+
+@NEEDS_AVAHI
+async def test_other_types_are_taken_over_without_a_restart() -> None:
+    async with lan(1) as (there,), avahi(there) as environment:
+        with cable(there) as interface:
+            details = MdnsDetails(services=["_http._tcp"])
+            async with (
+                running(await publish(there, environment, "Page", "_http._tcp", "80")),
+                running(await publish(there, environment, "Paper", "_ipp._tcp", "631")),
+                listening(Mdns, details, interface=interface) as heard,
+            ):
+                await heard.until("seen", "page._http._tcp.local")
+                assert heard.handler.replan(Mdns.plan([MdnsDetails(presets=[Preset.PRINTERS])]))
+                await heard.until("gone", "page._http._tcp.local")
+                await heard.until("seen", "paper._ipp._tcp.local")
+                count = len(heard.sightings)
+                assert heard.handler.replan(Mdns.plan([details]))
+                await heard.until("seen", "page._http._tcp.local", after=count)
+                await heard.handler.scan()
+                found = await heard.until("seen", "page._http._tcp.local", after=len(heard.sightings))
+                assert found.cause in ("answered", "announced")
+
+
+@NEEDS_AVAHI
+async def test_all_types_can_be_browsed_for_the_inventory() -> None:
+    async with (
+        lan(2) as (here, there),
+        avahi(there) as environment,
+        running(await publish(there, environment, "Odd", "_odd-thing._udp", "5")),
+        watching(here, HTTP, settings={"all_types": True}) as watched,
+    ):
+        await watched.until(what="Sighting", id="odd._odd-thing._udp.local", seconds=30)
+
+
+async def test_a_second_responder_on_the_host_of_another_is_not_taken_for_dead() -> None:
+    details = {"services": ["_http._tcp", "_ipp._tcp"]}
+    async with (
+        lan(2) as (here, there),
+        running(await zeroconf(there)),
+        running(await zeroconf(there, kind="_ipp._tcp")),
+        watching(here, details) as watched,
+    ):
+        await watched.until(what="Sighting", cause="answered")
+        await asyncio.sleep(6)
+        assert not watched.said(kind="missed")
+        assert len(ids(watched.said(what="Sighting", kind="seen"))) == 2

@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zeroconf import service_type_name
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.handlers.mdns import record
 from ashore_discovery.handlers.mdns.book import Book
-from ashore_discovery.handlers.mdns.details import MdnsDetails, TxtRule
+from ashore_discovery.handlers.mdns.details import SERVICE_TYPE, MdnsDetails, TxtRule
 from ashore_discovery.handlers.mdns.handler import Mdns
 from ashore_discovery.handlers.mdns.presets import KINDS, KNOWN, Preset
 from ashore_discovery.handlers.mdns.question import Questioner
@@ -160,12 +161,21 @@ def test_identity_comes_from_what_the_type_is_known_to_say(
 
 def test_mistakes_in_a_configuration_are_told() -> None:
     assert list(Mdns.problems(MdnsDetails()))
-    assert list(Mdns.problems(MdnsDetails(services=["http"])))
     assert list(Mdns.problems(MdnsDetails(services=["_http._tcp"], txt=[TxtRule(key="a")])))
     with pytest.raises(ConfigurationError, match="did you mean 'services'"):
         read(MdnsDetails, {"service": ["_http._tcp"]}, "details")
     with pytest.raises(ConfigurationError):
         read(MdnsDetails, {"presets": ["toasters"]}, "details")
+
+
+@given(st.from_regex(SERVICE_TYPE, fullmatch=True))
+def test_every_service_type_that_is_taken_can_be_browsed(text: str) -> None:
+    assert service_type_name(f"{text}.local.", strict=False)
+
+
+@pytest.mark.parametrize("text", ["http", "_http", "_http._sctp", "_a--b._tcp", "_1._tcp", "_-a._tcp", "_a b._tcp"])
+def test_what_is_no_service_type_is_told(text: str) -> None:
+    assert list(Mdns.problems(MdnsDetails(services=[text])))
 
 
 def test_there_is_a_limit_to_services() -> None:

@@ -11,8 +11,10 @@ from msgspec import Meta
 from ashore_discovery.handlers.mdns.presets import KINDS, Preset
 from ashore_discovery.model import Facts
 
-SERVICE_TYPE: Final = re.compile(r"_[a-z0-9](?:[a-z0-9-]{0,13}[a-z0-9])?\._(?:tcp|udp)", re.IGNORECASE)
-"""RFC 6763, section 7. Some makers' names are longer than its 15 characters, but no such is known among devices."""
+SERVICE_TYPE: Final = re.compile(
+    r"_(?=[0-9_-]*[a-z])(?!\S*--)[a-z0-9](?:[a-z0-9_-]{0,60}[a-z0-9])?\._(?:tcp|udp)", re.IGNORECASE
+)
+"""RFC 6763, section 7, without its 15 characters and with underscores: makers took neither seriously."""
 _Value = Annotated[str, Meta(max_length=256)]
 _Glob = Annotated[str, Meta(min_length=1, max_length=256)]
 

@@ -74,6 +74,7 @@ class Ear(RecordUpdateListener):
         self._tell = tell
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
+        self._addresses: list[str | int] = []
         self._browsed: frozenset[str] = frozenset()
         self._heard: dict[str, Service] = {}
         self._left: list[tuple[str, Literal["bye", "missed"], str]] = []
@@ -82,19 +83,30 @@ class Ear(RecordUpdateListener):
     @asynccontextmanager
     async def listening(self, addresses: Sequence[str | int]) -> AsyncIterator[None]:
         """Open it for the length of the block."""
-        has = {type(one) for one in addresses}
-        version = IPVersion.All if len(has) > 1 else IPVersion.V6Only if int in has else IPVersion.V4Only
-        made = AsyncZeroconf(interfaces=list(addresses), ip_version=version)
+        made = AsyncZeroconf(interfaces=list(addresses), ip_version=_version(addresses))
         try:
             await made.zeroconf.async_wait_for_start(_START_SECONDS)
             self._bind(made.zeroconf)
-            self._zeroconf = made
+            self._zeroconf, self._addresses = made, list(addresses)
             made.zeroconf.async_add_listener(self, None)
             yield
         finally:
             self._zeroconf, self._browsed = None, frozenset()
             await self._stop_browser()
             await made.async_close()
+
+    async def adapt(self) -> None:
+        """Follow the interface's own addresses. One that is new cannot be used while it is being proven to be free."""
+        addresses = addresses_of(self.interface)
+        if self._zeroconf is None or not addresses:
+            return
+        zeroconf = self._zeroconf.zeroconf
+        if addresses == self._addresses and len(zeroconf.engine.senders) >= len(addresses):
+            return
+        await zeroconf.async_update_interfaces(addresses, _version(addresses))
+        self._addresses = addresses
+        self._bind(zeroconf)
+        await self.browse(again=True)
 
     def _bind(self, zeroconf: Zeroconf) -> None:
         """Every socket of a machine hears the groups that any other has joined; this one is for one interface only."""
@@ -219,6 +231,11 @@ class Ear(RecordUpdateListener):
         packed = [one.address for one in records if isinstance(one, DNSAddress) and not one.is_expired(self._now)]
         addresses = read_addresses(packed, self.interface) or (service.addresses if host == service.host else [])
         return Service(name=service.name, type=service.type, host=host, port=port, txt=txt, addresses=addresses)
+
+
+def _version(addresses: Sequence[str | int]) -> IPVersion:
+    kinds = {type(one) for one in addresses}
+    return IPVersion.All if len(kinds) > 1 else IPVersion.V6Only if int in kinds else IPVersion.V4Only
 
 
 def _ignore(**_: object) -> None:

@@ -27,8 +27,8 @@ from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swep
 Types = frozenset[str]
 FIRST_LOOK_SECONDS: Final = 1.0
 """Responders answer a question to everybody within 120 ms; the second question is sent within a second."""
-ADDRESSES_SECONDS: Final = 5.0
-"""How often the interface's own addresses are looked at."""
+LOOK_SECONDS: Final = 3.0
+"""How often it is looked at what changes without a sound: the interface's own addresses, types that are new."""
 ASK_PAUSES: Final = (0.1, 0.4, 1.5)
 """How long answers are waited for after each question for what an announcement has left out."""
 CALL_SECONDS: Final = 0.5
@@ -70,7 +70,7 @@ class Mdns(Handler[MdnsDetails, Types]):
         self._ear = Ear(self._interface, self._book, self._heard)
         self._questioner = Questioner(self._interface, context.network.allows)
         self._rounds = Rounds(self._book, self._questioner, context.pace, self._tell, current_time_millis)
-        self._told_full = False
+        self._full = False
 
     @classmethod
     def plan(cls, details: Sequence[MdnsDetails]) -> Types:
@@ -96,26 +96,22 @@ class Mdns(Handler[MdnsDetails, Types]):
         self._rounds.everybody()
 
     async def run(self, plan: Types) -> Seen:
-        """Listen on the interface, and again from the start whenever its addresses are others."""
+        """Listen on the interface as soon as it has an address."""
         self._want(plan)
         await self._questioner.open()
         try:
             if self._settings.ask_seconds:
                 self.context.spawn(self._rounds.keep(self._settings.ask_seconds))
-            while True:
-                addresses = addresses_of(self._interface)
-                if not addresses:
-                    self.context.report("degraded", f"{self._interface} has no address yet")
-                    await asyncio.sleep(1)
-                    continue
-                async with self._ear.listening(addresses), aclosing(self._listen(addresses)) as found:
-                    async for item in found:
-                        yield item
+            while not (addresses := addresses_of(self._interface)):
+                self.context.report("degraded", f"{self._interface} has no address yet")
+                await asyncio.sleep(FIRST_LOOK_SECONDS)
+            async with self._ear.listening(addresses), aclosing(self._listen()) as found:
+                async for item in found:
+                    yield item
         finally:
             self._questioner.close()
 
-    async def _listen(self, addresses: Sequence[str | int]) -> Seen:
-        """Until the interface's addresses are others."""
+    async def _listen(self) -> Seen:
         begun = self.context.clock()
         self.context.report("events", "")
         await self._ear.browse()
@@ -126,13 +122,13 @@ class Mdns(Handler[MdnsDetails, Types]):
             if item is not None:
                 yield item
                 continue
-            look = loop.time() + ADDRESSES_SECONDS
+            look = loop.time() + LOOK_SECONDS
             if not swept:
                 swept = True
                 yield Swept(begun=begun)
+            self._report()
+            await self._ear.adapt()
             await self._ear.browse()
-            if addresses_of(self._interface) != list(addresses):
-                return
 
     async def _next(self, until: float) -> Sighting | None:
         """The next sighting; None when it is time to look after other things."""
@@ -154,10 +150,16 @@ class Mdns(Handler[MdnsDetails, Types]):
         late = max(0.0, current_time_millis() - news.millis) / 1000
         with suppress(asyncio.QueueFull):
             self._news.put_nowait(_sighting(news, self.context.clock() - late))
-        if self._book.refused and not self._told_full:
-            self._told_full = True
-            most = self._settings.most_services
+
+    def _report(self) -> None:
+        if bool(self._book.refused) is self._full:
+            return
+        self._full, self._book.refused = bool(self._book.refused), 0
+        most = self._settings.most_services
+        if self._full:
             self.context.report("degraded", f"there are more than {most} services, and the rest is not looked at")
+        else:
+            self.context.report("events", "")
 
     async def probe(self, facet: Facet) -> bool | None:
         """Ask the device itself; where it has never answered to a question of its own, ask everybody."""
