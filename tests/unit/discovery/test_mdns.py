@@ -11,7 +11,7 @@ from zeroconf import service_type_name
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.handlers.mdns import record
-from ashore_discovery.handlers.mdns.book import Book
+from ashore_discovery.handlers.mdns.book import MOST_ON_A_HOST, Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE, MdnsDetails, TxtRule
 from ashore_discovery.handlers.mdns.handler import Mdns
 from ashore_discovery.handlers.mdns.presets import KINDS, KNOWN, Preset
@@ -185,6 +185,13 @@ def test_there_is_a_limit_to_services() -> None:
     assert book.refused == 2
     book.forget("0._axis-video._tcp.local")
     assert book.note(CAMERA)
+
+
+def test_there_is_a_limit_to_services_of_one_host() -> None:
+    book = Book(10_000)
+    noted = [book.note(msgspec.structs.replace(CAMERA, name=str(number))) for number in range(600)]
+    assert sum(noted) == MOST_ON_A_HOST
+    assert book.note(msgspec.structs.replace(CAMERA, name="0", port=81))
 
 
 def test_a_host_is_forgotten_with_its_last_service() -> None:

@@ -1,8 +1,13 @@
 """The services of one interface: what is known of each, where it is, and whether it answers questions."""
 
+from typing import Final
+
 import msgspec
 
 from ashore_discovery.handlers.mdns.record import Service
+
+MOST_ON_A_HOST: Final = 512
+"""A packet about a host is news of all its services, so a forger must not put all that there can be on one."""
 
 
 class Host(msgspec.Struct, kw_only=True):
@@ -52,7 +57,9 @@ class Book:
     def note(self, service: Service) -> bool:
         """Keep what is known of a service; False where there is no room for one more."""
         known = self.services.get(service.id)
-        if known is None and len(self.services) >= self._most:
+        host = self.host_of(service)
+        crowded = host is not None and service.id not in host.ids and len(host.ids) >= MOST_ON_A_HOST
+        if crowded or (known is None and len(self.services) >= self._most):
             self.refused += 1
             return False
         if known is not None and known.host.lower() != service.host.lower():

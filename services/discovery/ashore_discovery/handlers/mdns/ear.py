@@ -170,7 +170,7 @@ class Ear(RecordUpdateListener):
                 continue
             elif isinstance(record, DNSService | DNSText):
                 self._touch(record.name.rstrip(".").lower())
-            elif isinstance(record, DNSAddress):
+            elif isinstance(record, DNSAddress) and one.old is None:
                 for id in self._book.of_host(record.name.rstrip(".")):  # noqa: A001 - a sighting's own word
                     self._touch(id)
 

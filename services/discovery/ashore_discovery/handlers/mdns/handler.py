@@ -147,9 +147,10 @@ class Mdns(Handler[MdnsDetails, Types]):
 
     def _tell(self, news: News) -> None:
         """Queue a sighting. Where nobody takes them, the latest are lost rather than the agent's memory."""
+        if self._news.full():
+            return
         late = max(0.0, current_time_millis() - news.millis) / 1000
-        with suppress(asyncio.QueueFull):
-            self._news.put_nowait(_sighting(news, self.context.clock() - late))
+        self._news.put_nowait(_sighting(news, self.context.clock() - late))
 
     def _report(self) -> None:
         if bool(self._book.refused) is self._full:

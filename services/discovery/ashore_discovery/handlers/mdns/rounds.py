@@ -6,6 +6,7 @@ the time to live of their records must do.
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -17,6 +18,8 @@ from ashore_discovery.limits import Pace
 
 FIRST_TRIES: Final = 3
 """So often a host is asked for a service for which it has never answered."""
+MOST_FRESH: Final = 20
+"""So many hosts that have never answered are asked in one round."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two questions to a host that is silent. It will announce itself when it is back."""
 _MOST_DOUBLINGS: Final = 8
@@ -42,13 +45,19 @@ class Rounds:
         while True:
             started, everybody = loop.time(), self._now.is_set()
             self._now.clear()
-            due = [(key, one) for key, one in self._book.hosts.items() if everybody or started >= one.due]
-            await asyncio.gather(*(self._visit(key, host, seconds) for key, host in due))
+            await asyncio.gather(*(self._visit(key, host, seconds) for key, host in self._due(started, everybody)))
             try:
                 async with asyncio.timeout_at(started + seconds):
                     await self._now.wait()
             except TimeoutError:
                 continue
+
+    def _due(self, now: float, everybody: bool) -> list[tuple[str, Host]]:  # noqa: FBT001 - of ours
+        """Who has answered before others have, so that forged announcements do not keep us from those who are there."""
+        hosts = [(key, one) for key, one in self._book.hosts.items() if everybody or now >= one.due]
+        proven = [(key, one) for key, one in hosts if one.answering]
+        fresh = ((key, one) for key, one in hosts if not one.answering and one.next_untried(FIRST_TRIES))
+        return proven + list(itertools.islice(fresh, MOST_FRESH))
 
     def everybody(self) -> None:
         """Ask all of them now."""
