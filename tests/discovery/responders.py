@@ -5,11 +5,12 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from ashore_discovery.handlers.mdns.details import MdnsDetails
 from ashore_discovery.handlers.mdns.handler import Mdns
 from ashore_discovery.model import Facet, Offer
+from tests.bus_kit import until
 from tests.discovery.namespaces import Host, running
 
 NEEDS_AVAHI = pytest.mark.skipif(
@@ -154,44 +156,51 @@ async def watching(host: Host, *details: dict[str, Any], **order: Any) -> AsyncI
             await asyncio.gather(task, return_exceptions=True)
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens at the socket."""
+    with socket.socket(socket.AF_UNIX) as tried, suppress(OSError):
+        tried.connect(str(path))
+        return True
+    return False
+
+
 @asynccontextmanager
 async def avahi(host: Host) -> AsyncIterator[dict[str, str]]:
     """A daemon there, on a bus of its own; the answer is the environment of its clients."""
     folder = Path("/run") / f"ash-{host.name}"
     folder.mkdir(mode=0o755)
-    socket, bus, conf = folder / "bus", folder / "bus.conf", folder / "avahi.conf"
-    bus.write_text(_BUS.format(socket=socket))
+    address, bus, conf = folder / "bus", folder / "bus.conf", folder / "avahi.conf"
+    bus.write_text(_BUS.format(socket=address))
     conf.write_text(_AVAHI.format(name=re.sub(r"[^a-z0-9]", "", host.name)))
-    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={socket}"}
+    environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={address}"}
     quiet: Any = {"env": environment, "stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
     # A daemon for each: its runtime folder is where it looks for another one.
     mount = "mount -t tmpfs none /run/avahi-daemon"
     daemon = f"{mount} && exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f {conf}"
     os.makedirs("/run/avahi-daemon", exist_ok=True)  # noqa: PTH103 - at once, in a coroutine
     try:
-        async with (
-            running(await host.start("dbus-daemon", "--config-file", str(bus), "--nofork", **quiet)),
-            running(await host.start("unshare", "--mount", "sh", "-c", daemon, **quiet)),
-        ):
-            await _answering(environment, host)
-            yield environment
+        async with running(await host.start("dbus-daemon", "--config-file", str(bus), "--nofork", **quiet)):
+            # avahi looks for the bus once, and then not for ten seconds.
+            await until(lambda: accepts(address))
+            async with running(await host.start("unshare", "--mount", "sh", "-c", daemon, **quiet)):
+                yield environment
     finally:
         shutil.rmtree(folder)
 
 
-async def _answering(environment: dict[str, str], host: Host) -> None:
-    quiet: Any = {"env": environment, "stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    async with asyncio.timeout(15):
-        while True:
-            process = await host.start("avahi-resolve", "-n", f"{re.sub(r'[^a-z0-9]', '', host.name)}.local", **quiet)
-            if await process.wait() == 0:
-                return
-            await asyncio.sleep(0.1)
-
-
 async def publish(host: Host, environment: dict[str, str], *words: str) -> asyncio.subprocess.Process:
-    quiet: Any = {"env": environment, "stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    return await host.start("avahi-publish", "-s", *words, **quiet)
+    """Announce a service there, as soon as the daemon is ready."""
+    silent = asyncio.subprocess.DEVNULL
+    options: Any = {"env": environment, "stdout": silent, "stderr": asyncio.subprocess.PIPE}
+    return await host.start("avahi-publish", "-f", "-s", *words, **options)
+
+
+async def established(process: asyncio.subprocess.Process) -> None:
+    """Wait until avahi has made sure of the name."""
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while b"Established" not in await process.stderr.readline():
+            assert process.returncode is None
 
 
 async def zeroconf(

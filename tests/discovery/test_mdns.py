@@ -23,6 +23,7 @@ from tests.discovery.responders import (
     PIPES,
     avahi,
     cable,
+    established,
     ids,
     ip,
     link_local,
@@ -106,9 +107,9 @@ async def test_what_was_there_before_is_found_at_the_first_look() -> None:
     async with (
         lan(2) as (here, there),
         avahi(there) as environment,
-        running(await publish(there, environment, "Old", "_http._tcp", "80")),
+        running(await publish(there, environment, "Old", "_http._tcp", "80")) as peer,
     ):
-        await asyncio.sleep(2)
+        await established(peer)
         async with watching(here, HTTP) as watched:
             assert ids(watched.said(what="Sighting")) == {"old._http._tcp.local"}
 
