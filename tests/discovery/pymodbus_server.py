@@ -1,19 +1,11 @@
-"""A Modbus server of pymodbus, which nobody here wrote, in an environment of its own.
-
-The environment is made once and kept below ASHORE_CACHE (~/.cache/ashore), under a name with the version.
-"""
+"""A Modbus server of pymodbus, which nobody here wrote, in an environment of its own."""
 
 import asyncio
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.discovery.environments import python_with
 from tests.discovery.namespaces import Host, running
 
 VERSION = "3.16.1"
@@ -32,30 +24,8 @@ asyncio.run(StartAsyncTcpServer(context, identity=identity, address=(sys.argv[1]
 
 
 def python() -> Path:
-    """The interpreter of the environment, which is made if it is not there; the test is skipped where it cannot be."""
-    cache = Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore")
-    home = cache / f"pymodbus-{VERSION}-{sys.version_info.major}.{sys.version_info.minor}"
-    if not (home / "ready").exists():
-        try:
-            _make(cache, home)
-        except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"pymodbus {VERSION} cannot be installed: {error}")
-    return home / "bin" / "python"
-
-
-def _make(cache: Path, home: Path) -> None:
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        made = Path(folder) / "environment"
-        for command in (
-            [sys.executable, "-m", "venv", made],
-            [made / "bin" / "python", "-m", "pip", "install", "--quiet", f"pymodbus=={VERSION}"],
-        ):
-            subprocess.run(command, check=True, capture_output=True, timeout=100)
-        (made / "ready").touch()
-        # Another run may have been faster.
-        if not home.exists():
-            made.rename(home)
+    """The interpreter that has it."""
+    return python_with("pymodbus", VERSION)
 
 
 @asynccontextmanager

@@ -46,6 +46,10 @@ class Rounds:
         else:
             self._known.pop(sighting.id, None)
 
+    def missing(self, name: str) -> bool:
+        """Whether it did not answer when it was asked last."""
+        return name in self._missed
+
     async def go(self) -> None:
         """Go round without end; where there are too many for one round, it takes longer."""
         async with asyncio.TaskGroup() as group:
