@@ -68,6 +68,7 @@ async def test_a_server_over_ipv6_is_found() -> None:
         async with serving(two, "ff02::fd"), coap(here, probe=0.5) as watched:
             seen = await watched.until("Sighting", lambda one: one["id"].startswith("[fe80:"), kind="seen")
             assert seen["id"].endswith("%eth0]:5683")
+            assert seen["identity"]["mac"] == seen["facts"]["mac"]
             await watched.until("probe", id=seen["id"], answer=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from ashore_discovery.handlers.coap.exchange import Exchange, UnansweredError
 from ashore_discovery.handlers.coap.handler import Coap, CoapDetails
 from ashore_discovery.handlers.coap.links import Link, LinkError, parse
 from ashore_discovery.handlers.coap.messages import Message, MessageError, decode
+from ashore_discovery.handlers.datagrams import Inbox
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Offer, Refusal
 
@@ -170,7 +172,7 @@ async def answering(answer: Answer) -> AsyncIterator[tuple[Exchange, Peer]]:
         return tasks[-1]
 
     transport, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0), family=socket.AF_INET)
-    exchange = Exchange(Network(), loop.time, lambda *_: None, lambda *_: None)
+    exchange = Exchange(Network(), lambda: Inbox(loop.time, structlog.get_logger()), lambda *_: None, lambda *_: None)
     try:
         await exchange.use({"lo"}, spawn)
         yield exchange, Peer("127.0.0.1", transport.get_extra_info("sockname")[1])

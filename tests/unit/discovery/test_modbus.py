@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ashore_discovery.handlers import neighbours
 from ashore_discovery.handlers.modbus import client, frames, hints
 from ashore_discovery.handlers.modbus.handler import Modbus, ModbusDetails
 from ashore_discovery.handlers.modbus.targets import Server, Target, servers
@@ -75,8 +76,8 @@ def test_no_header_asks_for_more_than_a_frame(data: bytes) -> None:
 @given(st.binary(max_size=400))
 def test_no_message_of_the_kernel_or_frame_of_arp_breaks_its_reader(data: bytes) -> None:
     hints.from_arp(data)
-    list(hints.from_kernel(data))
-    list(hints.from_kernel(struct.pack("=IHHII", len(data) + 16, 28, 0, 0, 0) + data))
+    list(neighbours.read(data))
+    list(neighbours.read(struct.pack("=IHHII", len(data) + 16, neighbours.NEW, 0, 0, 0) + data))
 
 
 def test_the_sender_of_a_frame_is_a_hint_and_so_is_an_address_that_is_about_to_be_taken() -> None:

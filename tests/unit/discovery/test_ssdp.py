@@ -4,14 +4,17 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ashore_discovery.handlers.datagrams import Inbox
 from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.handlers.ssdp.book import Book
 from ashore_discovery.handlers.ssdp.handler import Ssdp, SsdpDetails
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting
+from tests.discovery_kit import Clock
 
 ROOT, EMBEDDED = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
 MEDIA = "urn:schemas-upnp-org:device:MediaServer:1"
@@ -146,6 +149,17 @@ def test_a_device_over_both_protocols_keeps_its_facts() -> None:
     (again,) = hear(book, notify())
     assert first.facts == again.facts
     assert again.endpoints == [WHERE, "http://[fe80::9]:80/d.xml"]
+
+
+def test_a_sender_is_heard_only_so_often_and_nothing_is_too_large() -> None:
+    clock = Clock()
+    inbox = Inbox(clock, structlog.get_logger())
+    for _ in range(1000):
+        inbox.datagram_received(b"x", ("10.0.0.66", 1900))
+    inbox.datagram_received(b"x" * 9000, ("10.0.0.9", 1900))
+    assert inbox.dropped == 601
+    inbox.datagram_received(b"x", ("10.0.0.9", 1900))
+    assert inbox.dropped == 601
 
 
 def test_a_flood_of_forged_devices_ends() -> None:

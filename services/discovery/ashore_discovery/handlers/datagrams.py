@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+import structlog
+
 from ashore_discovery.limits import Pace
 
 LARGEST: Final = 8192
@@ -21,6 +23,7 @@ _MOST_SENDERS: Final = 1024
 _PER_SECOND: Final = 100.0
 _BURST: Final = 400
 _HOPS: Final = 2
+_TELL_SECONDS: Final = 10.0
 _IP_MULTICAST_ALL: Final = 49
 _IPV6_MULTICAST_ALL: Final = 29
 _BUFFER: Final = 1024 * 1024
@@ -39,7 +42,9 @@ class Datagram(NamedTuple):
 class Inbox(asyncio.DatagramProtocol):
     """Datagrams of any number of sockets, in the order in which they came."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], log: structlog.typing.FilteringBoundLogger) -> None:
+        self._log = log
+        self._told_at = float("-inf")
         self._clock = clock
         self._queue: asyncio.Queue[Datagram] = asyncio.Queue(_MOST_WAITING)
         self._senders: dict[str, Pace] = {}
@@ -49,9 +54,16 @@ class Inbox(asyncio.DatagramProtocol):
         """Keep it, unless it is too large, or one too many of its sender."""
         address = addr[0].partition("%")[0]
         if len(data) > LARGEST or self._queue.full() or not self._pace(address).take():
-            self.dropped += 1
+            self._drop(address)
             return
         self._queue.put_nowait(Datagram(data, address, addr[1], self._clock()))
+
+    def _drop(self, address: str) -> None:
+        self.dropped += 1
+        now = self._clock()
+        if now - self._told_at > _TELL_SECONDS:
+            self._told_at = now
+            self._log.warning("datagrams dropped: too large, or too many", dropped=self.dropped, latest_from=address)
 
     def error_received(self, exc: Exception) -> None:
         """Somebody's port is closed, which his silence says as well."""

@@ -1,7 +1,7 @@
 """What is known of each server: what it says itself, and what a directory says of it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,6 +42,7 @@ class Server(msgspec.Struct, kw_only=True):
     """One server."""
 
     peer: Peer
+    mac: str | None = None
     own: list[Link] | None = None
     """What it has said itself."""
     registered: Registered | None = None
@@ -56,6 +57,11 @@ class Server(msgspec.Struct, kw_only=True):
                 facts[name] = words
         facts["resources"] = _few(_path(link.target) for link in links)
         identity: Identity = {"address": self.peer.name}
+        if self.mac is not None:
+            facts["mac"] = self.mac
+            if self.peer.port == PORT:
+                # It is what makes its answers over IPv4 and over IPv6 one; other ports may be of others' servers.
+                identity["mac"] = self.mac
         if self.registered is not None:
             said = {"endpoint": self.registered.endpoint, "sector": self.registered.sector}
             facts |= {name: text for name, text in said.items() if text} | {"directory": self.registered.directory}
@@ -76,7 +82,8 @@ class Server(msgspec.Struct, kw_only=True):
 class Book:
     """All servers of one listener."""
 
-    def __init__(self) -> None:
+    def __init__(self, mac: Callable[[str], str | None] = lambda _: None) -> None:
+        self._mac = mac
         self.servers: dict[str, Server] = {}
 
     def answered(self, peer: Peer, links: list[Link], cause: str, now: float) -> Sighting | None:
@@ -117,7 +124,9 @@ class Book:
     def _server(self, peer: Peer) -> Server | None:
         if peer.name not in self.servers and len(self.servers) >= _MOST_SERVERS:
             return None
-        return self.servers.setdefault(peer.name, Server(peer=peer))
+        server = self.servers.setdefault(peer.name, Server(peer=peer))
+        server.mac = self._mac(peer.address) or server.mac
+        return server
 
 
 def peer_of(url: str) -> Peer | None:

@@ -35,9 +35,9 @@ class UnansweredError(Exception):
 class Exchange:
     """All questions of one listener."""
 
-    def __init__(self, network: Network, clock: Callable[[], float], answered: GroupAnswer, sign: Sign) -> None:
+    def __init__(self, network: Network, inbox: Callable[[], Inbox], answered: GroupAnswer, sign: Sign) -> None:
         self._network = network
-        self._clock = clock
+        self._inbox = inbox
         self._answered = answered
         self._sign = sign
         self._stacks: dict[str, AsyncExitStack] = {}
@@ -60,7 +60,7 @@ class Exchange:
             self._sockets = {key: one for key, one in self._sockets.items() if key[0] != gone}
         for name in sorted(interfaces - self.interfaces):
             self._stacks[name] = stack = AsyncExitStack()
-            inbox = Inbox(self._clock)
+            inbox = self._inbox()
             for family in (socket.AF_INET, socket.AF_INET6):
                 # An interface may lack one of the two protocols.
                 with suppress(OSError):

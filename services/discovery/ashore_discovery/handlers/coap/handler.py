@@ -15,6 +15,8 @@ from ashore_discovery.handlers.coap.book import Book, Peer, peer_of, texts
 from ashore_discovery.handlers.coap.directory import Directory, Listed
 from ashore_discovery.handlers.coap.exchange import Exchange, UnansweredError
 from ashore_discovery.handlers.coap.links import LinkError, parse
+from ashore_discovery.handlers.datagrams import Inbox
+from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.listening.interfaces import interfaces_up
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
@@ -72,10 +74,12 @@ class Coap(Handler[CoapDetails, None]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(CoapSettings, context.settings)
-        self._book = Book()
+        self._book = Book(Neighbours(context.clock).mac)
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._poll_now = asyncio.Event()
-        self._exchange = Exchange(context.network, context.clock, self._answered, self._heard)
+        self._exchange = Exchange(
+            context.network, lambda: Inbox(context.clock, context.log), self._answered, self._heard
+        )
         self._reading: set[Peer] = set()
         self._complaints: dict[str, str] = {}
         self._rounds = Rounds(self._settings.check_seconds, self._lives, self._say, self._book.forget)

@@ -28,6 +28,7 @@ LINK_FORMAT: Final = 40
 _HEAD: Final = struct.Struct("!BBH")
 _VERSION: Final = 1
 _LONGEST_TOKEN: Final = 8
+_LONGEST_NUMBER: Final = 4
 _MOST_OPTIONS: Final = 64
 _ONE_BYTE, _TWO_BYTES, _RESERVED = 13, 14, 15
 _TWO_BYTES_FROM: Final = 269
@@ -53,7 +54,7 @@ class Message(NamedTuple):
     def number(self, option: int) -> int | None:
         """An option that is a number."""
         value = next((value for name, value in self.options if name == option), None)
-        return None if value is None or len(value) > len("four") else int.from_bytes(value, "big")
+        return None if value is None or len(value) > _LONGEST_NUMBER else int.from_bytes(value, "big")
 
     def encode(self) -> bytes:
         """As it is sent."""

@@ -17,6 +17,9 @@ _DEVICE: Final = 0x0E
 _SERVER_ID: Final = 0x11
 _READ: Final = 0x03
 _REFUSED: Final = 0x80
+_HEAD: Final = 6
+"""Type, level, conformity, whether more follows, with which object, and how many are here."""
+_FOLLOWS: Final = 0xFF
 _REGULAR: Final = 0x02
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\xa0-\uffff]")
 
@@ -88,18 +91,18 @@ def checked(body: bytes, function: int) -> bytes:
 def objects(body: bytes) -> Objects:
     """The identification in an answer; raise RefusedError, FrameError."""
     rest = checked(body, _IDENTIFY)
-    if len(rest) < len(("type", "level", "conformity", "more", "next", "count")) or rest[0] != _DEVICE:
+    if len(rest) < _HEAD or rest[0] != _DEVICE:
         raise FrameError("no identification")
-    conformity, more, after, count = rest[2:6]
+    conformity, more, after, count = rest[2:_HEAD]
     texts: dict[str, str] = {}
-    rest = rest[6:]
+    rest = rest[_HEAD:]
     for _ in range(count):
         if len(rest) < _SMALLEST or len(rest) < _SMALLEST + rest[1]:
             raise FrameError("an identification that is cut off")
         name, value, rest = OBJECTS.get(rest[0]), text(rest[2 : 2 + rest[1]]), rest[2 + rest[1] :]
         if name and value:
             texts[name] = value
-    return Objects(texts, conformity & 0x7F >= _REGULAR, after if more == 0xFF else None)  # noqa: PLR2004 - "follows"
+    return Objects(texts, conformity & 0x7F >= _REGULAR, after if more == _FOLLOWS else None)
 
 
 def server(body: bytes) -> str:

@@ -17,8 +17,9 @@ from msgspec import Meta
 
 from ashore_discovery.handler import Context, Handler, Seen
 from ashore_discovery.handlers.modbus import client, frames
-from ashore_discovery.handlers.modbus.hints import Hints, neighbours
+from ashore_discovery.handlers.modbus.hints import Hints
 from ashore_discovery.handlers.modbus.targets import MOST_ADDRESSES, Server, Servers, Target, names, servers
+from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.model import Facet, Facts, Identity, Offer, Refusal, Sighting, Swept
 
@@ -47,7 +48,7 @@ class ModbusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What the node's file may say."""
 
     sweep_seconds: Annotated[float, Meta(ge=1, description="How often all addresses are asked")] = 300.0
-    check_seconds: Annotated[float, Meta(ge=0.2, description="How often each device found is asked again")] = 1.5
+    check_seconds: Annotated[float, Meta(ge=0.2, description="How often each device found is asked again")] = 1.0
     hints: Annotated[bool, Meta(description="Whether an address that is heard of is asked at once")] = True
 
 
@@ -68,6 +69,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
         self._servers: Servers = {}
         self._ports: dict[str, list[Server]] = {}
         self._found: set[str] = set()
+        self._neighbours = Neighbours(context.clock)
         self._sweep_now = asyncio.Event()
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
@@ -190,7 +192,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
         own = f"{server.address}:{server.port}/{unit}"
         facts: Facts = {"address": server.address, "port": server.port, "unit": unit, **texts}
         identity: Identity = {"address": own}
-        mac = neighbours().get(server.address)
+        mac = self._neighbours.mac(server.address)
         if mac is not None:
             facts["mac"] = mac
             if len(self._servers.get(server, ())) == 1 and len(self._ports.get(server.address, ())) == 1:

@@ -6,29 +6,21 @@ free; to see them takes CAP_NET_RAW. A hint is only a reason to look at once at 
 """
 
 import asyncio
-import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
+
+from ashore_discovery.handlers import neighbours
 
 _ARP: Final = 0x0806
 _ARP_FRAME: Final = struct.Struct("!HHBBH6s4s6s4s")
 _ARP_START: Final = (1, 0x0800, 6, 4)
 _NEIGHBOURS: Final = 0x4
 """RTMGRP_NEIGH."""
-_NEW_NEIGHBOUR: Final = 28
-_MESSAGE: Final = struct.Struct("=IHHII")
-_NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_DESTINATION: Final = 1
-_USABLE: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
-"""REACHABLE, STALE, DELAY, PROBE, PERMANENT."""
 _LARGEST: Final = 65_536
 _MOST_WAITING: Final = 256
-_MOST_ENTRIES: Final = 10_000
 
 
 def from_arp(frame: bytes) -> str | None:
@@ -41,35 +33,6 @@ def from_arp(frame: bytes) -> str | None:
     # Who wants to know whether an address is free does not have it yet, and leaves out his own.
     address = sender if any(sender) else target
     return socket.inet_ntoa(address)
-
-
-def from_kernel(data: bytes) -> Iterator[str]:
-    """The addresses of neighbours that the kernel's messages say can be reached."""
-    while len(data) >= _MESSAGE.size:
-        length, kind, *_ = _MESSAGE.unpack_from(data)
-        body, data = data[_MESSAGE.size : length], data[max((length + 3) & ~3, _MESSAGE.size) :]
-        if kind == _NEW_NEIGHBOUR and len(body) >= _NEIGHBOUR.size:
-            _family, _interface, state, _flags, _type = _NEIGHBOUR.unpack_from(body)
-            if state & _USABLE:
-                yield from _destinations(body[_NEIGHBOUR.size :])
-
-
-def _destinations(data: bytes) -> Iterator[str]:
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        value, data = data[_ATTRIBUTE.size : length], data[max((length + 3) & ~3, _ATTRIBUTE.size) :]
-        if kind == _DESTINATION and len(value) in (4, 16):
-            yield str(ipaddress.ip_address(value))
-
-
-def neighbours() -> dict[str, str]:
-    """The kernel's table: hardware addresses by addresses of IPv4."""
-    try:
-        lines = Path("/proc/net/arp").read_text("ascii").splitlines()[1:_MOST_ENTRIES]
-    except (OSError, UnicodeDecodeError):
-        return {}
-    entries = [line.split() for line in lines]
-    return {one[0]: one[3] for one in entries if len(one) > len("IHFHM") and one[3] != "00:00:00:00:00:00"}
 
 
 class Hints:
@@ -107,7 +70,7 @@ class Hints:
             data = made.recv(_LARGEST)
         except OSError:
             return
-        found = [from_arp(data)] if is_frame else list(from_kernel(data))
+        found = [from_arp(data)] if is_frame else [one.address for one in neighbours.read(data)]
         for address in found:
             if address is not None and not self._queue.full() and self._wanted(address):
                 self._queue.put_nowait(address)

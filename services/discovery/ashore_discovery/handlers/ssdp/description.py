@@ -91,7 +91,7 @@ async def fetch(place: Where) -> bytes:
 async def read_answer(reader: asyncio.StreamReader) -> bytes:
     """The body of an answer."""
     status = (await _line(reader)).split()
-    if len(status) < len(["HTTP/1.1", "200"]) or not status[0].startswith("HTTP/1.") or status[1] != "200":
+    if not status or not status[0].startswith("HTTP/1.") or status[1:2] != ["200"]:
         raise DescriptionError(f"it answers {' '.join(status)[:100]!r}")
     headers: dict[str, str] = {}
     for _ in range(_MOST_LINES):

@@ -76,7 +76,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         super().__init__(context)
         self._settings = cast(SsdpSettings, context.settings)
         self._interface = context.interface or "lo"
-        self._inbox = Inbox(context.clock)
+        self._inbox = Inbox(context.clock, context.log)
         self._book = Book()
         self._targets: Plan = frozenset()
         self._search_now = asyncio.Event()

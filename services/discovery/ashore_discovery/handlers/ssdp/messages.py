@@ -16,6 +16,7 @@ EVERYTHING: Final = "ssdp:all"
 _MOST_LINES: Final = 64
 _LONGEST_LINE: Final = 1024
 _LONGEST_TEXT: Final = 400
+_MOST_DIGITS: Final = 10
 _SHORTEST_AGE: Final = 30
 _LONGEST_AGE: Final = 86_400
 _USUAL_AGE: Final = 1800
@@ -91,4 +92,4 @@ def _max_age(text: str) -> int:
 
 def _number(headers: dict[str, str], name: str) -> int | None:
     text = headers.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= len("2147483647") else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
