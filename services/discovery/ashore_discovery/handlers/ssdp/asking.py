@@ -35,8 +35,10 @@ class Asker:
         """Search at an address, or at a whole group; the answer is whether that could be sent."""
         six = ":" in address
         host = f"[{address}]:{messages.PORT}" if six else f"{address}:{messages.PORT}"
-        whom = (address, messages.PORT, 0, socket.if_nametoindex(self._interface)) if six else (address, messages.PORT)
         try:
+            whom = (
+                (address, messages.PORT, 0, socket.if_nametoindex(self._interface)) if six else (address, messages.PORT)
+            )
             self.sockets[group].sendto(messages.search(target, host, wait), whom)
         except (OSError, KeyError):
             return False
