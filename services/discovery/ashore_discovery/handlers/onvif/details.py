@@ -70,7 +70,7 @@ def offer(details: OnvifDetails, facet: Facet) -> Offer | Refusal:
     """A device that passes all filters, with what Akri's brokers know."""
     facts = facet.facts
     checks: tuple[tuple[str, FilterList | None, list[str], Callable[[str], str]], ...] = (
-        ("address", details.ip_addresses, _listed(facts.get("ips")), str.lower),
+        ("address", details.ip_addresses, _listed(facts.get("addresses")), str.lower),
         ("hardware address", details.mac_addresses, _listed(facts.get("mac")), _plain_mac),
         ("scope", details.scopes, _listed(facts.get("scopes")), str),
         ("UUID", details.uuids, _listed(facts.get("uuid")), _plain_uuid),

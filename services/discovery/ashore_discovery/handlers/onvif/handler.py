@@ -116,7 +116,10 @@ class Onvif(Handler[OnvifDetails, Plan]):
         if not self._settings.enrich or not self._works:
             return None
         known = self._table.get(facet.id) or from_facet(facet)
-        await self._table.ask(known)
+        # A thousand forgeries, each waited for as if it were still booting, would keep everybody else waiting.
+        if not known.proven and not await self._watching.verify(known):
+            return None
+        known.enriched = await self._table.ask(known) or known.enriched
         self._report()
         return learnt(known)
 

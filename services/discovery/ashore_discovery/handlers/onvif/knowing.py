@@ -1,5 +1,6 @@
 """What is known of one device: its words over IPv4 and IPv6, and its answers, made into one sighting. Pure."""
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
@@ -39,6 +40,10 @@ class Known(msgspec.Struct, kw_only=True):
     misses: int = 0
     leaving: bool = False
     asked_at: float = float("-inf")
+    late: bool = False
+    """Whether its answers came when the tracker did not ask, so that sightings must carry them."""
+    enriched: bool = False
+    """Whether the tracker was ever given its answers."""
 
     @property
     def address(self) -> str:
@@ -115,12 +120,14 @@ def learnt(known: Known) -> Learnt:
 
 def sighting(known: Known, urls: dict[str, Place], cause: str, at: float) -> Sighting:
     """The device as the layers above see it."""
-    answers = learnt(known)
+    answers = learnt(known) if known.late else Learnt()
+    # A device that returns must get the key that it had, and that was made from its words alone.
+    recognised: Identity = {} if known.enriched else answers.identity
     target = known.target
     where = next(iter(urls.values()), None)
     ip = where.host.partition("%")[0] if where else known.address
     facts: Facts = {"epr": known.epr, "types": target.types, "scopes": target.scopes, "ip": ip}
-    facts["ips"] = list(dict.fromkeys([ip, *(one.host.partition("%")[0] for one in urls.values())]))
+    facts["addresses"] = list(dict.fromkeys([ip, *(one.host.partition("%")[0] for one in urls.values())]))
     if known.epr.startswith(_URN):
         facts["uuid"] = known.epr.removeprefix(_URN)
     if urls:
@@ -130,7 +137,7 @@ def sighting(known: Known, urls: dict[str, Place], cause: str, at: float) -> Sig
         id=known.epr,
         cause=cause,
         facts={**facts, **_scoped(target.scopes), **answers.facts},
-        identity={**identity, **answers.identity},
+        identity={**identity, **recognised},
         endpoints=list(urls),
         wire_at=at,
     )
@@ -165,4 +172,6 @@ def _united(lists: Iterable[list[str]], most: int) -> list[str]:
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith(("127.", "::ffff:127."))
+    address = ipaddress.ip_address(host.partition("%")[0])
+    # Who connects to no address connects to itself.
+    return address.is_loopback or address.is_unspecified

@@ -62,6 +62,8 @@ def place(url: str, interface: str | None = None) -> Place | None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         address = ipaddress.ip_address(host.partition("%")[0])
+        # What is written as IPv6 and leads to IPv4 is judged by where it leads.
+        address = getattr(address, "ipv4_mapped", None) or address
     except ValueError:
         return None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -93,6 +93,9 @@ class Table:
 
     def say(self, known: Known, cause: str) -> None:
         """Tell of it otherwise than because of its words."""
+        if cause == "answered" and known.late:
+            # It was away, and may have other firmware now.
+            self._context.spawn(self._ask_and_say(known, "asked"))
         self._put(sighting(known, self.places(known), cause, self._context.clock()))
 
     def miss(self, known: Known, cause: str) -> None:
@@ -103,16 +106,17 @@ class Table:
         """Where it may be asked."""
         return places(known, self._context.network, self._context.interface)
 
-    async def ask(self, known: Known) -> None:
-        """What are you? A device that cannot say now is asked later, until it has said it."""
+    async def ask(self, known: Known) -> bool:
+        """Ask it what it is. A device that cannot say now is asked later, until it has said it."""
         for pause in (*_PAUSES, None):
             if await self._ask_once(known):
-                return
+                return True
             if pause is not None:
                 await asyncio.sleep(pause)
         if known.epr not in self._later and self._known.get(known.epr) is known:
             self._later.add(known.epr)
             self._context.spawn(self._ask_later(known))
+        return False
 
     def troubles(self) -> list[str]:
         """What people should know: secrets that are not there, devices that do not take them."""
@@ -154,6 +158,7 @@ class Table:
                 if self._known.get(known.epr) is not known:
                     return
                 if await self._ask_once(known):
+                    known.late = True
                     self.say(known, "asked")
                     return
         finally:
@@ -166,4 +171,5 @@ class Table:
             if await self._ask_once(known):
                 break
         if known.told != was and self._known.get(known.epr) is known:
+            known.late = True
             self.say(known, cause)

@@ -82,8 +82,16 @@ class Watching:
                 self._table.miss(known, "look-missed")
                 self._table.remove(known)
 
-    async def _check(self, known: Known) -> None:
+    async def verify(self, known: Known) -> bool:
+        """Whether it answers at all; who does not is told to be missing."""
         answers = await self.asking.alive(known, self._table.places(known).values(), CHECK_SECONDS)
+        self._note(known, answers=answers)
+        return answers
+
+    async def _check(self, known: Known) -> None:
+        await self.verify(known)
+
+    def _note(self, known: Known, *, answers: bool) -> None:
         if known.leaving or self._table.get(known.epr) is not known or not carries(self._context.interface):
             return
         if answers:
