@@ -22,7 +22,7 @@ from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
 MOST_QUEUED: Final = 4096
-PROBE_SECONDS: Final = 0.5
+PROBE_SECONDS: Final = 0.45
 FLOOD_SECONDS: Final = 60.0
 _TYPES: Final = ("dn:NetworkVideoTransmitter", "tds:Device")
 

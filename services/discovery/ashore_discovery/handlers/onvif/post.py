@@ -143,10 +143,10 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while True:
         size = int((await reader.readline()).partition(b";")[0].strip()[:8] or b"x", 16)
-        if size <= 0:
+        if size == 0:
             return body
-        if len(body) + size > LARGEST_BODY:
-            raise ValueError(f"more than {LARGEST_BODY} bytes")
+        if size < 0 or len(body) + size > LARGEST_BODY:
+            raise ValueError(f"a chunk of {size} bytes after {len(body)}, and {LARGEST_BODY} are taken")
         body += await reader.readexactly(size)
         await reader.readline()
 

@@ -14,7 +14,9 @@ from ashore_discovery.handlers.onvif.knowing import Known
 from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 from ashore_discovery.handlers.onvif.table import Table
 
-TICK_SECONDS: Final = 0.1
+SHORTEST_PAUSE: Final = 0.02
+LONGEST_IDLE: Final = 0.25
+"""Nobody who was heard a moment ago is asked sooner than this."""
 CHECK_SECONDS: Final = 0.5
 CHECKS_PER_SECOND: Final = 25.0
 BYE_SECONDS: Final = 0.7
@@ -45,7 +47,8 @@ class Watching:
                 known.due = now + min(pause * 2**known.misses, LONGEST_PAUSE)
                 await self._context.pace()
                 self._context.spawn(self._check(known))
-            await asyncio.sleep(TICK_SECONDS)
+            ahead = min((one.due for one in everybody if not one.mute and not one.leaving), default=now + LONGEST_IDLE)
+            await asyncio.sleep(min(max(ahead - self._context.clock(), SHORTEST_PAUSE), LONGEST_IDLE))
 
     async def ask(self, known: Known, seconds: float) -> bool:
         """The tracker's question: in every way there is."""
