@@ -163,6 +163,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
             if left is None:
                 self._gate.refuse()
             return left
+        self._watching.asking.spoke(target.epr)
         if not target.is_onvif and (target.types or target.scopes):
             return None
         if not target.is_complete and self.context.pace.take():

@@ -95,10 +95,12 @@ class Watching:
         await self.verify(known)
 
     def _note(self, known: Known, *, answers: bool) -> None:
-        if known.leaving or self._table.get(known.epr) is not known or not carries(self._context.interface):
+        # Who is not in the table came when that was full; the tracker may know it nevertheless.
+        if known.leaving or self._table.get(known.epr) not in (known, None) or not carries(self._context.interface):
             return
         if answers:
             known.proven = True
+            self._table.add(known)
             if known.misses:
                 known.misses = 0
                 known.due = self._context.clock() + self._settings.check_seconds
