@@ -6,8 +6,10 @@ JSON each: `{"at": ..., "what": "appeared", "key": ..., "cause": ..., "state": .
 """
 
 import asyncio
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,10 @@ def say(event: Event) -> None:
 
 
 async def main(folder: Path, order: dict[str, Any]) -> None:
+    this = asyncio.current_task()
+    assert this is not None
+    # Otherwise its bus would outlive it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with EmbeddedServer(folder / "nats", port=0, monitor_port=0) as server:
         bus = await join(server, "admin")
         await bus.declare()
@@ -54,4 +60,5 @@ async def main(folder: Path, order: dict[str, Any]) -> None:
 if __name__ == "__main__":
     # Standard output is for what is told.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2])))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2])))
