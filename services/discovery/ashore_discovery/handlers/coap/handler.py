@@ -18,7 +18,7 @@ from ashore_discovery.handlers.coap.links import LinkError, parse
 from ashore_discovery.handlers.datagrams import Inbox
 from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.rounds import Rounds
-from ashore_discovery.listening.interfaces import interfaces_up
+from ashore_discovery.interfaces import interfaces_up
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
 
 _CORE: Final = ".well-known/core"
