@@ -1,24 +1,18 @@
 """ONVIF devices that nobody here wrote: ipycam, a camera, and WSDiscovery, which publishes over WS-Discovery.
 
-Both are in an environment of their own, since a camera brings along OpenCV: `ASHORE_TEST_PEERS` names its interpreter,
-by default `peers/bin/python` below `ASHORE_CACHE`. Where they are missing the tests are skipped, and say so.
+Each is in an environment of its own (`peers.py`), since a camera brings along OpenCV.
 """
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.discovery.namespaces import Host, running
+from tests.discovery.peers import python_with
 
-CACHE = Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore")
-PEERS = Path(os.environ.get("ASHORE_TEST_PEERS") or CACHE / "peers" / "bin" / "python")
 SHOUTING = Path(__file__).with_name("shouting.py")
 
 PUBLISHER = """
@@ -39,15 +33,6 @@ sys.stdin.readline()
 """
 
 
-def _has(module: str) -> bool:
-    found = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
-    return PEERS.exists() and subprocess.run([PEERS, "-c", found], check=False).returncode == 0
-
-
-def needs(module: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not _has(module), reason=f"there is no {module} in the environment of {PEERS}")
-
-
 @asynccontextmanager
 async def ipycam(host: Host, folder: Path, **fields: object) -> AsyncIterator[asyncio.subprocess.Process]:
     """A camera at port 8080 there; it says goodbye at SIGINT."""
@@ -55,7 +40,17 @@ async def ipycam(host: Host, folder: Path, **fields: object) -> AsyncIterator[as
     identity = {"name": "Gate", "manufacturer": "Acme", "model": "M1", "serial_number": "SN-4711"}
     config = {"local_ip": host.address, "firmware_version": "1.2.3", **size, **identity, **fields}
     (folder / "camera.json").write_text(json.dumps(config))
-    command = (str(PEERS), "-m", "ipycam", "--source", "video", "--config", "camera.json", "--log-level", "ERROR")
+    command = (
+        str(python_with("ipycam")),
+        "-m",
+        "ipycam",
+        "--source",
+        "video",
+        "--config",
+        "camera.json",
+        "--log-level",
+        "ERROR",
+    )
     devnull = asyncio.subprocess.DEVNULL
     async with running(await host.start(*command, cwd=folder, stdout=devnull, stderr=devnull)) as process:
         yield process
@@ -65,7 +60,7 @@ async def ipycam(host: Host, folder: Path, **fields: object) -> AsyncIterator[as
 async def publisher(host: Host, xaddr: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Something that publishes; it says goodbye when it gets a line."""
     pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    command = (str(PEERS), "-c", PUBLISHER, xaddr)
+    command = (str(python_with("WSDiscovery")), "-c", PUBLISHER, xaddr)
     async with running(await host.start(*command, stdin=pipe, stdout=pipe, stderr=devnull)) as process:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"published\n"

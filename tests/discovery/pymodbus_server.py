@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.discovery.environments import python_with
 from tests.discovery.namespaces import Host, running
+from tests.discovery.peers import python_with
 
-VERSION = "3.16.1"
 SERVER = """
 import asyncio, sys
 from pymodbus import ModbusDeviceIdentification
@@ -25,7 +24,7 @@ asyncio.run(StartAsyncTcpServer(context, identity=identity, address=(sys.argv[1]
 
 def python() -> Path:
     """The interpreter that has it."""
-    return python_with("pymodbus", VERSION)
+    return python_with("pymodbus")
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.discovery.environments import python_with
 from tests.discovery.namespaces import NEEDS_NAMESPACES, Host, lan, running
+from tests.discovery.peers import python_with
 from tests.discovery.watched import Watched, watching
 
 SERVER = shutil.which("coap-server-notls") or shutil.which("coap-server")
@@ -94,7 +94,7 @@ async def test_a_server_that_ends_is_missed() -> None:
 
 @pytest.fixture(scope="module")
 def aiocoap() -> Path:
-    return python_with("aiocoap", "0.4.17", "[linkheader]")
+    return python_with("aiocoap")
 
 
 async def client(host: Host, *words: str) -> str:

@@ -1,12 +1,10 @@
 """The handler `mqtt` at real brokers: mosquitto, and nats-server with its MQTT listener.
 
-Devices are processes that are killed; the Sparkplug node is the client of Cirrus Link (npm: sparkplug-client), which
-`ASHORE_TEST_SPARKPLUG` names by the folder of its `node_modules`.
+Devices are processes that are killed; the Sparkplug node is the client of Cirrus Link (npm: sparkplug-client).
 """
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,16 +38,12 @@ from ashore_discovery.handlers.mqtt.handler import Mqtt
 from ashore_discovery.model import Facet
 from tests.bus_kit import until
 from tests.contract.discovery.agents import agent, hearing
+from tests.discovery.peers import modules_with
 from tests.discovery_kit import Heard, listening
 from tests.mqtt_kit import ROOT, broker, device
 
 BOTH = pytest.mark.parametrize("kind", ["mosquitto", "nats"])
 PUMP = "default/ashore/v1/hall/pump"
-NODES = os.environ.get("ASHORE_TEST_SPARKPLUG", "")
-NEEDS_SPARKPLUG = pytest.mark.skipif(
-    not (shutil.which("node") and (Path(NODES) / "sparkplug-client").is_dir()),
-    reason="needs node.js, and ASHORE_TEST_SPARKPLUG: the node_modules with sparkplug-client",
-)
 
 
 @pytest.fixture
@@ -160,7 +154,7 @@ async def edge_node(port: int, node: str = "edge", device: str = "valve") -> Asy
         device,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "NODE_PATH": NODES},
+        env={**os.environ, "NODE_PATH": str(modules_with("sparkplug-client"))},
     )
     assert process.stdout is not None
     try:
@@ -182,7 +176,6 @@ async def tell(process: asyncio.subprocess.Process, word: str) -> None:
 EDGE, VALVE = "default/spBv1.0/hall/edge", "default/spBv1.0/hall/edge/valve"
 
 
-@NEEDS_SPARKPLUG
 @BOTH
 async def test_births_and_deaths_of_a_real_sparkplug_node(kind: str, tmp_path: Path, port: int) -> None:
     async with broker(kind, tmp_path, port), at(port, MqttDetails(sparkplug=Sparkplug())) as heard:
@@ -203,7 +196,6 @@ async def test_births_and_deaths_of_a_real_sparkplug_node(kind: str, tmp_path: P
         print(f"{kind}: killed to sighting of the will {1000 * (gone.wire_at - killed):.1f} ms")
 
 
-@NEEDS_SPARKPLUG
 @BOTH
 @pytest.mark.parametrize("late", ["listen", "ask"])
 async def test_a_sparkplug_node_that_was_born_before_us(kind: str, late: Late, tmp_path: Path, port: int) -> None:
@@ -361,10 +353,10 @@ async def test_a_topic_that_the_broker_refuses_is_told(tmp_path: Path, port: int
     try:
         password = (tmp_path / "nats" / "nkeys" / "mqtt.password").read_text()
         brokers = {"default": Broker(host="127.0.0.1", port=port, username="mqtt", password=password)}
-        async with listening(Mqtt, MqttDetails(own=Own()), settings=MqttSettings(brokers=brokers)) as heard:
+        async with listening(Mqtt, MqttDetails(sparkplug=Sparkplug()), settings=MqttSettings(brokers=brokers)) as heard:
             await until(lambda: bool(heard.modes))
             assert heard.modes[0][0] == "degraded"
-            assert "refuses the topic ashore/v1/+/+/death" in heard.modes[0][1]
+            assert "refuses the topic spBv1.0/+/NDEATH/+" in heard.modes[0][1]
     finally:
         server.stop()
 

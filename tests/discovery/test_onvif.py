@@ -13,7 +13,7 @@ from ashore_discovery.handlers.onvif import gate
 from ashore_discovery.handlers.onvif.handler import Onvif
 from tests.bus_kit import until
 from tests.discovery.namespaces import NEEDS_NAMESPACES, Host, lan, running
-from tests.discovery.onvif_peers import ipycam, needs, publisher, shout
+from tests.discovery.onvif_peers import ipycam, publisher, shout
 from tests.discovery.watched import Watched, watching
 
 pytestmark = [pytest.mark.interop, NEEDS_NAMESPACES]
@@ -55,7 +55,6 @@ def forgeries(watched: Watched, what: str) -> set[str]:
     return {one["key"] for one in watched.all(what) if one["facts"].get("name") != "Gate"}
 
 
-@needs("ipycam")
 async def test_a_camera_is_seen_at_its_hello_says_what_it_is_and_leaves_at_its_bye(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +79,6 @@ async def test_a_camera_is_seen_at_its_hello_says_what_it_is_and_leaves_at_its_b
             await watched.until("Sighting", kind="bye", id=seen["id"])
 
 
-@needs("ipycam")
 async def test_a_camera_that_was_there_before_is_found_by_looking_around(tmp_path: Path) -> None:
     async with lan(2) as (here, there), ipycam(there, tmp_path), onvif(here) as watched:
         # It may not have been ready when the first look around began.
@@ -91,7 +89,6 @@ async def test_a_camera_that_was_there_before_is_found_by_looking_around(tmp_pat
         assert found["facts"]["name"] == "Gate"
 
 
-@needs("ipycam")
 @pytest.mark.parametrize(("keys", "outcome"), [(ADMIN, "refused"), ({}, "missing")])
 async def test_credentials_that_are_not_taken_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], outcome: str
@@ -108,7 +105,6 @@ async def test_credentials_that_are_not_taken_are_told(
             assert "wrong" not in json.dumps(watched.said)
 
 
-@needs("ipycam")
 async def test_a_pulled_plug_is_found_and_so_is_its_return(tmp_path: Path) -> None:
     (tmp_path / "camera").mkdir()
     async with lan(2) as (here, there), whole(here, tmp_path) as watched, ipycam(there, tmp_path / "camera"):
@@ -126,7 +122,6 @@ async def test_a_pulled_plug_is_found_and_so_is_its_return(tmp_path: Path) -> No
         await watched.until("appeared", after=said, key=appeared["key"])
 
 
-@needs("wsdiscovery")
 async def test_a_foreign_publisher_is_seen_is_found_and_leaves() -> None:
     async with lan(2) as (here, there), onvif(here, probe=1.0) as watched:
         await watched.until("Swept")
@@ -142,7 +137,6 @@ async def test_a_foreign_publisher_is_seen_is_found_and_leaves() -> None:
             await watched.until("Sighting", kind="bye", id=seen["id"])
 
 
-@needs("ipycam")
 async def test_a_forged_goodbye_does_not_remove_a_camera(tmp_path: Path) -> None:
     async with lan(3) as (here, there, elsewhere), onvif(here) as watched:
         await watched.until("Swept")
@@ -184,7 +178,6 @@ async def test_a_flood_of_hellos_from_one_sender_ends_at_its_gate() -> None:
         assert gate._NEW_AT_ONCE <= len(seen) < gate._NEW_AT_ONCE + 30
 
 
-@needs("ipycam")
 async def test_a_flood_of_hellos_from_everywhere_ends_in_quarantine_and_a_camera_stays(tmp_path: Path) -> None:
     (tmp_path / "camera").mkdir()
     async with lan(3) as (here, there, elsewhere), whole(here, tmp_path) as watched, ipycam(there, tmp_path / "camera"):
