@@ -146,6 +146,8 @@ async def test_an_agent_that_was_restarted_dials_a_handler_that_does_not_registe
         await rfid.send([TAG_1, TAG_2])
         async with agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder):
             await ear.until("appeared", "tag-2")
+            # Nothing of the first agent is left that asks as well.
+            assert len(rfid.all("asked")) == 2
             await running.__aexit__(None, None, None)
         assert rfid.all("registered") == [True]
     # Akri deletes and forgets here; for us the device was never away.

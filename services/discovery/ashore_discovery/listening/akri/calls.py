@@ -104,7 +104,8 @@ class Calls:
         self._change(stream, self.calls[stream], "lost", reason)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, for good."""
+        self.calls.clear()
         for line in self._lines.values():
             line.close()
         self._lines.clear()
@@ -114,16 +115,10 @@ class Calls:
         while True:
             started = time.monotonic()
             call.endpoint.again.clear()
-            try:
-                await self._once(stream, call)
-            except DetailsError as error:
-                call.endpoint.failures, call.endpoint.failing_since = 0, None
-                self._change(stream, call, "refused", str(error))
-            except (CallError, ListError, HandlerError, EndpointError) as error:
-                if not call.alive:
-                    call.endpoint.failures += 1
-                    call.endpoint.failing_since = call.endpoint.failing_since or self._clock()
-                self._change(stream, call, "lost", str(error))
+            await self._try(stream, call)
+            if self.calls.get(stream) is not call:
+                # A connection that is closed in the moment of a cancellation swallows it.
+                return
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE
             # A handler that registers again is there again.
@@ -132,6 +127,18 @@ class Calls:
                     await call.endpoint.again.wait()
                     pause = FIRST_PAUSE
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _try(self, stream: Stream, call: Call) -> None:
+        try:
+            await self._once(stream, call)
+        except DetailsError as error:
+            call.endpoint.failures, call.endpoint.failing_since = 0, None
+            self._change(stream, call, "refused", str(error))
+        except (CallError, ListError, HandlerError, EndpointError) as error:
+            if not call.alive:
+                call.endpoint.failures += 1
+                call.endpoint.failing_since = call.endpoint.failing_since or self._clock()
+            self._change(stream, call, "lost", str(error))
 
     async def _once(self, stream: Stream, call: Call) -> None:
         request = write_request(stream.query.details, stream.query.opened(self._secret))
