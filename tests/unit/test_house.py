@@ -29,6 +29,7 @@ SERVICE_DATA = {"migrations", "py.typed", "__pycache__"}
 PROVIDES = {
     "nats-py": {"nats", "nkeys"},
     "prometheus-client": {"prometheus_client"},
+    "protobuf": {"google"},
     "psycopg": {"psycopg", "psycopg_pool"},
     "pyyaml": {"yaml"},
 }

@@ -90,6 +90,9 @@ async def discover(line: Line, request: bytes, opened: Callable[[], None]) -> As
             # Only the wrapper tells whoever waits that the connection is lost.
             while (body := await receive(call._stream, LARGEST_LIST, call._wrapper)) is not None:  # noqa: SLF001
                 yield body
+            # Without an end to this, one who leaves the trailers out would be waited for.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await call.recv_trailing_metadata()
     except GRPCError as error:
         kind = DetailsError if error.status is Status.INVALID_ARGUMENT else CallError
         raise kind(_plain(f"{error.status.name}: {error.message}")) from error
