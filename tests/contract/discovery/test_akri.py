@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -291,3 +292,33 @@ async def test_a_list_that_is_too_long_is_refused_and_a_device_that_is_too_large
         await until_reads(lambda: ask(nats_bus, "health"), "rfid", "3000 devices")
     assert "disappeared" not in ear.changes("tag-1")
     assert not ear.changes("huge")
+
+
+async def test_lists_faster_than_they_can_be_told_end_at_the_last_and_lose_nothing(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path, folder: Path
+) -> None:
+    def tags(text: str, count: int) -> list[dict[str, Any]]:
+        return [{"id": f"tag-{number}", "properties": {"TEXT": text}} for number in range(count)]
+
+    async with (
+        hearing(nats_bus) as ear,
+        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
+        foreign(folder, "rfid") as rfid,
+    ):
+        await rfid.until("asked")
+        for number in range(20):
+            await rfid.send(tags(f"{number}", 500))
+        await rfid.send(tags("last", 400))
+        last = {f"tag-{number}": "present" for number in range(400)}
+
+        def told() -> bool:
+            events = ear.last()
+            texts = [one.matches[0].properties["TEXT"] for one in events if one.change != "disappeared"]
+            return len(texts) == 400 and set(texts) == {"last"}
+
+        await until(told, seconds=60)
+        present = {name: state for name, state in ear.states().items() if state == "present"}
+        assert present == last
+        (source,) = (await ask(nats_bus, "health"))["sources"]
+        assert source["dropped"] == 0
+        assert source["devices"] == 400

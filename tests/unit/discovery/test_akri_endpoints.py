@@ -1,6 +1,8 @@
 """Where Akri's handlers may serve, what is remembered of them, and what configurations may ask them."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +184,9 @@ def secret(reference: str) -> str:
 def test_what_is_wrong_with_akris_form_is_told(raw: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         query_of(raw)
+
+
+def test_an_agent_without_akri_imports_no_grpc() -> None:
+    code = "import sys, ashore_discovery.app; print(sorted({'grpclib', 'h2', 'google.protobuf'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
