@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -14,14 +15,14 @@ from h2.events import DataReceived, RequestReceived, StreamEnded
 
 from ashore_discovery.limits import Network
 from ashore_discovery.listening.akri.details import AkriSettings, Anything
-from ashore_discovery.listening.akri.endpoints import Book, Kept, Places
+from ashore_discovery.listening.akri.endpoints import FILE, FORGET_SECONDS, Book, Kept, Places
 from ashore_discovery.listening.akri.handler import kind_of
 from ashore_discovery.listening.akri.reception import SOCKET, AkriReception
 from ashore_discovery.listening.akri.wire import LARGEST_LIST
 from ashore_discovery.listening.catalogue import Catalogue
 from tests.bus_kit import until
 from tests.contract.discovery.akri_peers import short_folder
-from tests.discovery_kit import listening
+from tests.discovery_kit import Clock, listening
 
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 GOOD = b"\x0a\x03\x0a\x01x"
@@ -121,6 +122,41 @@ async def test_what_a_stranger_serves_is_a_reason_and_nothing_else(
         assert calls
         assert not heard.sightings
         assert all(len(reason) < 1000 and reason.isprintable() for reason in reasons())
+
+
+async def test_an_endpoint_that_is_away_is_forgotten_where_another_of_its_name_answers(folder: Path) -> None:
+    clock = Clock()
+    book = Book(folder, Places(folder, Network()), Catalogue([]))
+    away = str(folder / "away.sock")
+    for path in (away, str(folder / "rfid.sock")):
+        family, _ = book.enter(Kept(name="rfid", endpoint=path))
+    async with (
+        stranger(folder / "rfid.sock", raw(framed(GOOD))),
+        listening(kind_of(family, book), Anything(), settings=AkriSettings(), clock=clock) as heard,
+    ):
+        await heard.until("seen", "x")
+        await until(lambda: family.endpoints[away].failures > 1)
+        # Who has not been asked may have seen something: nothing is missing yet.
+        assert not heard.sweeps
+        clock.now += FORGET_SECONDS + 1
+        await until(lambda: away not in family.endpoints)
+        await heard.swept()
+        assert heard.handler.family.endpoints.keys() == {str(folder / "rfid.sock")}  # type: ignore[attr-defined]
+    assert [one.endpoint for one in msgspec.json.decode((folder / FILE).read_bytes(), type=list[Kept])] == [
+        str(folder / "rfid.sock")
+    ]
+
+
+async def test_the_only_endpoint_is_dialled_for_ever(folder: Path) -> None:
+    clock = Clock()
+    book = Book(folder, Places(folder, Network()), Catalogue([]))
+    family, _ = book.enter(Kept(name="rfid", endpoint=str(folder / "rfid.sock")))
+    async with listening(kind_of(family, book), Anything(), settings=AkriSettings(), clock=clock) as heard:
+        await until(lambda: family.endpoints[str(folder / "rfid.sock")].failures > 1)
+        clock.now += 1000 * FORGET_SECONDS
+        async with stranger(folder / "rfid.sock", raw(framed(GOOD))):
+            book.enter(Kept(name="rfid", endpoint=str(folder / "rfid.sock")))
+            await heard.until("seen", "x")
 
 
 async def test_the_socket_is_for_the_group_and_a_stale_one_is_replaced(folder: Path) -> None:

@@ -22,7 +22,9 @@ from ashore_discovery.listening.akri.endpoints import (
     Kept,
     Places,
 )
-from ashore_discovery.listening.catalogue import Catalogue
+from ashore_discovery.listening.akri.handler import kind_of
+from ashore_discovery.listening.catalogue import Catalogue, NoSuchHandlerError
+from tests.discovery_kit import Plain
 
 
 @pytest.fixture
@@ -141,6 +143,18 @@ def test_names_that_configurations_cannot_tell_apart_are_refused(tmp_path: Path,
     for name in ("", "___", "x" * 58):
         with pytest.raises(EndpointError, match="letters"):
             book.enter(at(tmp_path / "z.sock", name))
+
+
+def test_a_name_that_has_registered_over_the_bus_is_taken(tmp_path: Path, book: Book) -> None:
+    class FromTheBus(Plain):
+        name = "rfid"
+
+    catalogue = Catalogue([])
+    catalogue.add(FromTheBus)
+    family, _ = book.enter(at(tmp_path / "x.sock"))
+    with pytest.raises(NoSuchHandlerError, match="the bus"):
+        catalogue.add(kind_of(family, book), way="Akri's interface")
+    assert catalogue.load("rfid") is FromTheBus
 
 
 def test_details_are_sent_as_json_and_akris_form_as_it_is_written() -> None:
