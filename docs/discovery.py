@@ -39,8 +39,8 @@ _FILE: Final = (
     "A node's file, in YAML or TOML. The same configurations, one in each event `configuration-set`, come over the bus."
 )
 _AKRI: Final = (
-    "Handlers of Akri that have registered over gRPC, where ASHORE_AKRI_DIR is set. Details have this form, or any other, "
-    "which is sent as `discoveryDetails` in JSON; settings stand below `handlers` under the handler's name."
+    "Handlers of Akri that have registered over gRPC, where ASHORE_AKRI_DIR is set. Details have this form, or any "
+    "other, which is sent as `discoveryDetails` in JSON; settings stand below `handlers` under the handler's name."
 )
 _QUESTIONS: Final = (
     "Requests on `discovery.<site>.<node>.<verb>` over NATS: `list`, `explain`, `rescan` and `health`. A question that "

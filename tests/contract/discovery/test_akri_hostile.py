@@ -4,7 +4,7 @@ import asyncio
 import re
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,10 +13,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded
 
+from ashore_discovery.handler import Seen
 from ashore_discovery.limits import Network
 from ashore_discovery.listening.akri.details import AkriSettings, Anything
 from ashore_discovery.listening.akri.endpoints import FILE, FORGET_SECONDS, Book, Kept, Places
-from ashore_discovery.listening.akri.handler import kind_of
+from ashore_discovery.listening.akri.handler import Plan, kind_of
 from ashore_discovery.listening.akri.reception import SOCKET, AkriReception
 from ashore_discovery.listening.akri.wire import LARGEST_LIST
 from ashore_discovery.listening.catalogue import Catalogue
@@ -27,6 +28,7 @@ from tests.discovery_kit import Clock, listening
 HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 GOOD = b"\x0a\x03\x0a\x01x"
 """A list with one device, `x`."""
+OTHER = b"\x0a\x03\x0a\x01y"
 
 
 @pytest.fixture
@@ -145,6 +147,32 @@ async def test_an_endpoint_that_is_away_is_forgotten_where_another_of_its_name_a
     assert [one.endpoint for one in msgspec.json.decode((folder / FILE).read_bytes(), type=list[Kept])] == [
         str(folder / "rfid.sock")
     ]
+
+
+async def test_nothing_is_missing_while_a_list_still_waits_to_be_told(folder: Path) -> None:
+    book = Book(folder, Places(folder, Network()), Catalogue([]))
+    late = Kept(name="rfid", endpoint=str(folder / "late.sock"))
+    book.enter(late)
+    family, _ = book.enter(Kept(name="rfid", endpoint=str(folder / "rfid.sock")))
+    order: list[str] = []
+
+    async with AsyncExitStack() as stack:
+
+        class Watched(kind_of(family, book)):  # type: ignore[misc]
+            async def run(self, plan: Plan) -> Seen:
+                async for item in super().run(plan):
+                    order.append(getattr(item, "id", "swept"))
+                    yield item
+                    if order == ["x"]:
+                        # The other list comes just while the first is being told.
+                        await stack.enter_async_context(stranger(folder / "late.sock", raw(framed(OTHER))))
+                        book.enter(late)
+                        await until(lambda: all(one.state == "listed" for one in self._calls.calls.values()))
+
+        await stack.enter_async_context(stranger(folder / "rfid.sock", raw(framed(GOOD))))
+        async with listening(Watched, Anything(), settings=AkriSettings()) as heard:
+            await heard.swept()
+    assert order == ["x", "y", "swept"]
 
 
 async def test_the_only_endpoint_is_dialled_for_ever(folder: Path) -> None:

@@ -58,7 +58,7 @@ class Calls:
         spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self.calls: dict[Stream, Call] = {}
-        self.news = asyncio.Event()
+        self.news = family.news
         self._family = family
         self._places = places
         self._clock = clock
@@ -84,9 +84,18 @@ class Calls:
             self._lines.pop(endpoint).close()
         return ended
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come that was not taken yet."""
+        return bool(self._waiting)
+
+    @property
+    def losing(self) -> bool:
+        """Whether that is, among others, the end of a stream."""
+        return None in self._waiting.values()
+
     def taken(self) -> list[tuple[Stream, Whole | None]]:
         """What has come since the last time: lists, and None for each stream that was lost."""
-        self.news.clear()
         found, self._waiting = list(self._waiting.items()), {}
         return found
 

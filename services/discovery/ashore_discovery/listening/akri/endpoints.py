@@ -120,8 +120,8 @@ class Family:
         self.endpoints: dict[str, Endpoint] = {}
         self.running = False
         """Whether a listener is at work; otherwise a registration starts it."""
-        self.changed = asyncio.Event()
-        """Set when there are other endpoints than before."""
+        self.news = asyncio.Event()
+        """Set when there are other endpoints than before, and by the listener's calls."""
 
 
 class Book:
@@ -166,7 +166,7 @@ class Book:
         family.shared = kept.shared
         if known is None:
             family.endpoints[kept.endpoint] = Endpoint(kept)
-            family.changed.set()
+            family.news.set()
         else:
             known.kept = kept
             known.again.set()
@@ -176,7 +176,7 @@ class Book:
         """It is not dialled any more."""
         if family.endpoints.pop(endpoint.kept.endpoint, None) is not None:
             log.info("endpoint forgotten", handler=family.name, endpoint=endpoint.kept.endpoint)
-            family.changed.set()
+            family.news.set()
             self.write()
 
     def write(self) -> None:

@@ -104,13 +104,13 @@ class Akri(Handler[Anything, Plan]):
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await self._calls.news.wait()
-            if any(call.state == "lost" for call in self._calls.calls.values()):
+            if self._calls.losing:
                 await asyncio.sleep(_TOGETHER_SECONDS)
 
     async def _look(self) -> AsyncIterator[Sighting]:
         """Everything that is different since the last time."""
+        self._calls.news.clear()
         self._forget()
-        self.family.changed.clear()
         streams = [Stream(endpoint, query) for endpoint in self.family.endpoints for query in self._plan]
         for stream in self._calls.arrange(streams):
             async for one in self._say(self._lists.drop(stream), "not-looked-for", 0.0):
@@ -158,7 +158,7 @@ class Akri(Handler[Anything, Plan]):
     def _settled(self) -> bool:
         """Whether every stream has said what it sees, if only by its silence: Akri's own say nothing of nothing."""
         calls = self._calls.calls.values()
-        return bool(calls) and all(call.state == "listed" for call in calls)
+        return bool(calls) and not self._calls.waiting and all(call.state == "listed" for call in calls)
 
     def _report(self) -> None:
         if not self._answered():
