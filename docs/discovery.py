@@ -9,6 +9,7 @@ import msgspec
 from ashore_discovery import api
 from ashore_discovery.configurations.document import NodeFile
 from ashore_discovery.listening import remote
+from ashore_discovery.listening.akri import details as akri
 from ashore_discovery.listening.catalogue import GROUP, Catalogue
 from ashore_discovery.matching.desk import AnyHandler
 from ashore_discovery.model import IDENTITY_RANKS
@@ -37,6 +38,10 @@ _REMOTE: Final = (
 _FILE: Final = (
     "A node's file, in YAML or TOML. The same configurations, one in each event `configuration-set`, come over the bus."
 )
+_AKRI: Final = (
+    "Handlers of Akri that have registered over gRPC, where ASHORE_AKRI_DIR is set. Details have this form, or any "
+    "other, which is sent as `discoveryDetails` in JSON; settings stand below `handlers` under the handler's name."
+)
 _QUESTIONS: Final = (
     "Requests on `discovery.<site>.<node>.<verb>` over NATS: `list`, `explain`, `rescan` and `health`. A question that "
     "cannot be understood gets a Problem."
@@ -58,6 +63,7 @@ def parts() -> Iterator[tuple[str, str, Json]]:
         yield f"{kind.name}", _handler(kind), components(kind.details_type, kind.settings_type)
     yield "Answers", _QUESTIONS, components(*_ANSWERS)
     yield "Remote handlers", " ".join((remote.__doc__ or "").partition("\n\n")[2].split()), components(*_REMOTE)
+    yield "Akri's handlers", _AKRI, components(akri.Details, akri.AkriSettings)
 
 
 def schemas() -> Json:

@@ -16,9 +16,16 @@ from typing import Final
 
 import pytest
 
-PYTHON: Final = {"aiocoap": "0.4.17", "ipycam": "1.3.0", "pymodbus": "3.16.1", "WSDiscovery": "2.1.2"}
+PYTHON: Final = {
+    "aiocoap": "0.4.17",
+    "grpcio": "1.85.1",
+    "ipycam": "1.3.0",
+    "pymodbus": "3.16.1",
+    "WSDiscovery": "2.1.2",
+}
 NODE: Final = {"nats": "2.29.3", "node-opcua-server-discovery": "2.186.4", "sparkplug-client": "3.2.4"}
-_EXTRAS: Final = {"aiocoap": "[linkheader]"}
+_REQUIREMENTS: Final = {"aiocoap": "aiocoap[linkheader]=={0}", "grpcio": "grpcio=={0} grpcio-tools=={0}"}
+"""What is installed, where that is more than the package in its version."""
 _SECONDS: Final = 600
 
 
@@ -49,8 +56,8 @@ def make_all() -> int:
     """Make what is missing; the answer is how many could not be made."""
     failed = 0
     for package, version in PYTHON.items():
-        requirement = f"{package}{_EXTRAS.get(package, '')}=={version}"
-        pip = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]
+        wanted = _REQUIREMENTS.get(package, package + "=={0}").format(version).split()
+        pip = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         failed += not _make(_home(package, version), [[sys.executable, "-m", "venv", "."], pip])
     for package, version in NODE.items():
         npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"{package}@{version}"]

@@ -30,6 +30,7 @@ PROVIDES = {
     "paho-mqtt": {"paho"},
     "nats-py": {"nats", "nkeys"},
     "prometheus-client": {"prometheus_client"},
+    "protobuf": {"google"},
     "psycopg": {"psycopg", "psycopg_pool"},
     "pyyaml": {"yaml"},
 }

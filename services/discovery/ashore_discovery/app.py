@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -35,6 +35,9 @@ from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher
 from ashore_discovery.responder import Answer, Responder, Responses
 from ashore_discovery.store import Store
+
+if TYPE_CHECKING:
+    from ashore_discovery.listening.akri.reception import AkriReception
 
 EXIT_SETTINGS: Final = 2
 EXIT_FAILED: Final = 1
@@ -78,10 +81,22 @@ class Discovery:
         )
         self.api = Api(self.agent, self.heart.answer)
         self.reception = Reception(bus, settings.site, settings.node, catalogue, self._changed.set)
+        self.akri = self._akri(catalogue, tools)
         self._interfaces = interfaces_up()
+
+    def _akri(self, catalogue: Catalogue, tools: Tools) -> "AkriReception | None":
+        folder = self.settings.akri_dir
+        if folder is None:
+            return None
+        # gRPC takes memory, and an extra that need not be installed.
+        from ashore_discovery.listening.akri.reception import AkriReception  # noqa: PLC0415
+
+        return AkriReception(folder, self.settings.data_dir, tools.network(), catalogue, self._changed.set)
 
     def begin(self) -> None:
         """Go on where an earlier run has ended."""
+        if self.akri is not None:
+            self.akri.begin()
         state = self.store.read()
         self.publisher.epoch = state.epoch
         self.publisher.begin_epoch()
@@ -142,6 +157,7 @@ async def running(
         found.store.run,
         found.serve,
         found.reception.serve,
+        *([found.akri.serve] if found.akri else []),
     )
     try:
         for task in tasks:

@@ -1,5 +1,6 @@
 """What the discovery agent is told, beside what every service is told."""
 
+import importlib.util
 import re
 import socket
 from collections.abc import Iterator
@@ -50,6 +51,13 @@ class DiscoverySettings(Settings, frozen=True, kw_only=True):
     questions_per_second: Annotated[
         float, Meta(gt=0, description="How many questions each listener may send to devices in a second.")
     ] = 50
+    akri_dir: Annotated[
+        Path | None,
+        Meta(
+            description="Folder that this agent and Akri's discovery handlers share, as `/var/lib/akri`: they register "
+            "at `agent-registration.sock` in it. Without it they are not taken. Needs the extra `akri`."
+        ),
+    ] = None
     memory_limit_mb: Annotated[
         int, Meta(ge=0, description="Above this `/healthz` fails, so that the agent is started anew; 0 is no limit.")
     ] = 512
@@ -57,6 +65,8 @@ class DiscoverySettings(Settings, frozen=True, kw_only=True):
     def check(self) -> Iterator[str]:
         """What is wrong with fields taken together."""
         yield from super().check()
+        if self.akri_dir is not None and importlib.util.find_spec("grpclib") is None:
+            yield "ASHORE_AKRI_DIR needs grpclib: install ashore-discovery[akri]"
         for network in self.networks:
             try:
                 Network([network])

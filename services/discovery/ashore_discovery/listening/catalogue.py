@@ -1,4 +1,4 @@
-"""Which handlers there are: entry points of installed packages, and those that have registered over the bus.
+"""Which handlers there are: entry points of installed packages, and those that have registered while the agent runs.
 
 Nothing is imported before a configuration asks for it, so that a node pays only for the protocols that it uses. A
 handler that cannot be imported is told as such, and everything else goes on.
@@ -26,21 +26,29 @@ class Catalogue:
         found = importlib.metadata.entry_points(group=GROUP) if points is None else points
         self._points = {point.name: point for point in found}
         self._loaded: dict[str, AnyHandler] = {}
+        self._registered: dict[str, str] = {}
 
     def names(self) -> list[str]:
         """All that could be asked for."""
         return sorted({*self._points, *self._loaded})
 
-    def add(self, kind: AnyHandler) -> None:
-        """One that has registered while the agent runs; raise NoSuchHandlerError where its name is taken."""
-        if kind.name in self._points:
+    def add(self, kind: AnyHandler, *, way: str = "the bus") -> None:
+        """One that has registered in some way while the agent runs; raise NoSuchHandlerError: its name is taken."""
+        if self.installed(kind.name):
             raise NoSuchHandlerError(f"the name '{kind.name}' belongs to an installed handler")
+        if self._registered.setdefault(kind.name, way) != way:
+            raise NoSuchHandlerError(f"a handler named '{kind.name}' has registered over {self._registered[kind.name]}")
         self._loaded[kind.name] = kind
+
+    def installed(self, name: str) -> bool:
+        """Whether the name belongs to a package that is installed."""
+        return name in self._points
 
     @staticmethod
     def spelt(name: str) -> str:
-        """As we spell it: Akri writes `debugEcho`."""
-        return re.sub(r"([A-Z])", lambda match: f"-{match[1].lower()}", name)
+        """As we spell it: Akri writes `debugEcho`, and lets others write what they like."""
+        words = re.sub(r"([A-Z])", r"-\1", name).lower()
+        return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
     def load(self, name: str) -> AnyHandler:
         """The handler, imported; raise NoSuchHandlerError."""
