@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ashore_discovery.handlers.datagrams import Inbox
 from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.handlers.ssdp.book import Book
-from ashore_discovery.handlers.ssdp.handler import Ssdp, SsdpDetails
+from ashore_discovery.handlers.ssdp.details import SsdpDetails
+from ashore_discovery.handlers.ssdp.handler import Ssdp
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting
 from tests.discovery_kit import Clock

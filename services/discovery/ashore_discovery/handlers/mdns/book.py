@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handlers.mdns.service import Service
 
 MOST_ON_A_HOST: Final = 512
 """A packet about a host is news of all its services, so a forger must not put all that there can be on one."""

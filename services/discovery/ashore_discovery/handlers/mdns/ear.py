@@ -29,7 +29,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
 from ashore_discovery.handlers.mdns.book import Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE
-from ashore_discovery.handlers.mdns.record import Service, read_addresses, read_host, read_name, read_txt
+from ashore_discovery.handlers.mdns.service import Service, read_addresses, read_host, read_name, read_txt
 
 A, PTR, TXT, AAAA, SRV = 1, 12, 16, 28, 33
 IN: Final = 1

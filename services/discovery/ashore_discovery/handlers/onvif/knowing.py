@@ -143,15 +143,6 @@ def sighting(known: Known, urls: dict[str, Place], cause: str, at: float) -> Sig
     )
 
 
-def neighbour(address: str, table: str) -> str:
-    """The hardware address beside an address in the kernel's table, as `/proc/net/arp` prints it."""
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 3 and fields[0] == address and fields[3] != "00:00:00:00:00:00":  # noqa: PLR2004
-            return fields[3].lower()
-    return ""
-
-
 def _scoped(scopes: list[str]) -> Facts:
     """What scopes say, each by its name."""
     found: Facts = {}

@@ -15,7 +15,7 @@ from typing import Any, Final
 from zeroconf import DNSIncoming, DNSOutgoing, DNSQuestion, DNSService  # type: ignore[attr-defined]
 from zeroconf import Error as ZeroconfError
 
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handlers.mdns.service import Service
 
 PORT: Final = 5353
 WAITS: Final = (0.15, 0.25)
@@ -28,7 +28,7 @@ _BIND_TO_DEVICE: Final = 25
 _Address = tuple[str, int] | tuple[str, int, int, int]
 
 
-class Questioner(asyncio.DatagramProtocol):
+class Asking(asyncio.DatagramProtocol):
     """Two sockets, one for each version of IP, and the questions that wait for an answer."""
 
     def __init__(self, interface: str, allows: Callable[[str], bool]) -> None:
