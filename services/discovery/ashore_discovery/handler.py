@@ -100,6 +100,13 @@ class Handler(Generic[Details, Plan]):
     def __init__(self, context: Context) -> None:
         self.context = context
 
+    @property
+    def interface(self) -> str:
+        """The network interface of a handler that is `per_interface`; raise HandlerError where there is none."""
+        if self.context.interface is None:
+            raise HandlerError(f"'{self.name}' listens on one network interface, and was given none")
+        return self.context.interface
+
     @classmethod
     def plan(cls, details: Sequence[Details]) -> Plan:
         """What the listener must do to serve all these configurations, as a value that can be compared.

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from zeroconf import current_time_millis
 
-from ashore_discovery.handler import Context, Handler, HandlerError, Seen
+from ashore_discovery.handler import Context, Handler, Seen
 from ashore_discovery.handlers.mdns.asking import Asking
 from ashore_discovery.handlers.mdns.book import Book
 from ashore_discovery.handlers.mdns.details import MdnsDetails, MdnsSettings, problems_of, refusal, types_of
@@ -47,14 +47,11 @@ class Mdns(Handler[MdnsDetails, Types]):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        if context.interface is None:
-            raise HandlerError("it listens on one network interface, and was given none")
         self._settings = cast(MdnsSettings, context.settings)
-        self._interface = context.interface
         self._news: asyncio.Queue[Sighting] = asyncio.Queue(MOST_WAITING)
         self._book = Book(self._settings.most_services)
-        self._ear = Ear(self._interface, self._book, self._heard)
-        self._asking = Asking(self._interface, context.network.allows)
+        self._ear = Ear(self.interface, self._book, self._heard)
+        self._asking = Asking(self.interface, context.network.allows)
         self._rounds = Rounds(self._book, self._asking, context.pace, self._tell, current_time_millis)
         self._full = False
 
@@ -88,8 +85,8 @@ class Mdns(Handler[MdnsDetails, Types]):
         try:
             if self._settings.check_seconds:
                 self.context.spawn(self._rounds.keep(self._settings.check_seconds))
-            while not (addresses := addresses_of(self._interface)):
-                self.context.report("degraded", f"{self._interface} has no address yet")
+            while not (addresses := addresses_of(self.interface)):
+                self.context.report("degraded", f"{self.interface} has no address yet")
                 await asyncio.sleep(FIRST_LOOK_SECONDS)
             async with self._ear.listening(addresses), aclosing(self._listen()) as found:
                 async for item in found:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from ashore_discovery.handler import Context, Limits
+from ashore_discovery.handlers.datagrams import Datagram
 from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.onvif import credentials
 from ashore_discovery.handlers.onvif.camera import Camera, Told
 from ashore_discovery.handlers.onvif.details import OnvifSettings
 from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
 from ashore_discovery.handlers.onvif.post import Place, PostError
-from ashore_discovery.handlers.onvif.sockets import Datagram
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Sighting
 
@@ -70,7 +70,7 @@ class Book:
         """It is there."""
         known = self._known.get(target.epr) or Known(epr=target.epr, version=message.version)
         is_new = target.epr not in self._known
-        known.hear(target, datagram.sender, datagram.at)
+        known.hear(target, datagram.address, datagram.at)
         self.add(known)
         # What answers our own question has proven more than what anybody can shout.
         known.proven = known.proven or bool(message.relates_to)
@@ -87,7 +87,7 @@ class Book:
         known = self._known.get(target.epr)
         if known is not None:
             hosts = {one.host.partition("%")[0] for one in self.places(known).values()}
-            if datagram.sender not in hosts | set(known.senders.values()):
+            if datagram.address not in hosts | set(known.senders.values()):
                 return None
             known.leaving = True
             self._context.spawn(doubt(known))

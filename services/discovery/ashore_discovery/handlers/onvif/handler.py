@@ -8,6 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
+from ashore_discovery.handlers.datagrams import Datagram
 from ashore_discovery.handlers.onvif import details as written
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.asking import new_id
@@ -17,7 +18,7 @@ from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.knowing import from_facet, learnt
 from ashore_discovery.handlers.onvif.markup import MarkupError
 from ashore_discovery.handlers.onvif.rounds import Rounds
-from ashore_discovery.handlers.onvif.sockets import Datagram, Sockets, carries
+from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
@@ -53,7 +54,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
         self._plan = Plan()
         self._gate = Gate(context.clock)
         self._queue: asyncio.Queue[Datagram | Sighting | Swept] = asyncio.Queue()
-        self._sockets = Sockets(context.interface or "", context.clock, self._receive)
+        self._sockets = Sockets(self.interface, context.clock, self._receive)
         self._book = Book(context, self._settings, self._queue.put_nowait)
         self._rounds = Rounds(context, self._settings, self._sockets, self._book)
         self._scan_now = asyncio.Event()
@@ -98,14 +99,14 @@ class Onvif(Handler[OnvifDetails, Plan]):
                 else:
                     yield item
         except OSError as error:
-            raise HandlerError(f"WS-Discovery cannot be heard on {self.context.interface}: {error}") from error
+            raise HandlerError(f"WS-Discovery cannot be heard on {self.interface}: {error}") from error
         finally:
             self._works = False
             self._sockets.close()
 
     async def probe(self, facet: Facet) -> bool | None:
         """Ask it in every way there is."""
-        if not self._works or not carries(self.context.interface):
+        if not self._works or not carries(self.interface):
             return None
         known = self._book.get(facet.id) or from_facet(facet)
         # The tracker asks few at a time, and waiting for our turn would look like silence: so there is no pace here.
@@ -137,22 +138,22 @@ class Onvif(Handler[OnvifDetails, Plan]):
     def _receive(self, datagram: Datagram) -> None:
         if self._rounds.asking.heard(datagram):
             return
-        if not self.context.network.allows(datagram.sender) or self._queue.qsize() > MOST_QUEUED:
+        if not self.context.network.allows(datagram.address) or self._queue.qsize() > MOST_QUEUED:
             self._gate.refuse()
         # A repetition costs its sender nothing, since over UDP everything is said several times.
-        elif self._gate.is_new((datagram.sender, hash(datagram.data))) and self._gate.admits(datagram.sender):
+        elif self._gate.is_new((datagram.address, hash(datagram.body))) and self._gate.admits(datagram.address):
             self._queue.put_nowait(datagram)
 
     def _read(self, datagram: Datagram) -> Iterator[Sighting]:
         try:
-            message = wsdiscovery.parse(datagram.data)
+            message = wsdiscovery.parse(datagram.body)
         except MarkupError as error:
             self._gate.refuse()
-            self.context.log.debug("datagram cannot be read", sender=datagram.sender, reason=str(error))
+            self.context.log.debug("datagram cannot be read", sender=datagram.address, reason=str(error))
             return
         for target in message.targets:
             # One message comes over several sockets, and is one.
-            if self._gate.is_new((message.message_id or datagram.at, message.kind, target.epr, datagram.sender)):
+            if self._gate.is_new((message.message_id or datagram.at, message.kind, target.epr, datagram.address)):
                 found = self._hear(message, target, datagram)
                 if found is not None:
                     yield found
@@ -167,9 +168,9 @@ class Onvif(Handler[OnvifDetails, Plan]):
         if not target.is_onvif and (target.types or target.scopes):
             return None
         if not target.is_complete and self.context.pace.take():
-            self._sockets.ask(wsdiscovery.probe(new_id(), "", message.version), datagram.sender)
+            self._sockets.ask(wsdiscovery.probe(new_id(), "", message.version), datagram.address)
         known = self._book.get(target.epr)
-        if known is None and not (target.is_onvif and self._gate.founds(datagram.sender)):
+        if known is None and not (target.is_onvif and self._gate.founds(datagram.address)):
             return None
         return self._book.hear(message, target, datagram)
 

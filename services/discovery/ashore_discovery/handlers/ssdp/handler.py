@@ -50,13 +50,12 @@ class Ssdp(Handler[SsdpDetails, Plan]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(SsdpSettings, context.settings)
-        self._interface = context.interface or "lo"
         self._inbox = Inbox(context.clock, context.log)
         self._book = Book()
         self._targets: Plan = frozenset()
         self._scan_now = asyncio.Event()
         self._unsettled = asyncio.Event()
-        self._asking = Asking(context.network, self._interface, self.probe_timeout)
+        self._asking = Asking(context.network, self.interface, self.probe_timeout)
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._said: set[str] = set()
         self._later: dict[str, Sighting] = {}
@@ -94,15 +93,15 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             for group in (messages.GROUP_4, *messages.GROUPS_6):
                 family = socket.AF_INET6 if ":" in group else socket.AF_INET
                 try:
-                    hearing = group_socket(group, messages.PORT, self._interface)
+                    hearing = group_socket(group, messages.PORT, self.interface)
                     await stack.enter_async_context(receiving(hearing, self._inbox))
-                    asking = asking_socket(family, self._interface)
+                    asking = asking_socket(family, self.interface)
                     await stack.enter_async_context(receiving(asking, self._inbox))
                     self._asking.sockets[group] = asking
                 except OSError as error:
                     problems.append(f"{group}: {error}")
             if not self._asking.sockets:
-                raise HandlerError(f"no group can be joined on {self._interface}: {'; '.join(problems)}")
+                raise HandlerError(f"no group can be joined on {self.interface}: {'; '.join(problems)}")
             self.context.report("events", "; ".join(problems))
             yield
 
@@ -181,7 +180,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             for location in facet.endpoints:
                 with suppress(ConnectionError):
                     await self.context.pace()
-                    place = description.where(location, _addresses(facet), self.context.network, self._interface)
+                    place = description.where(location, _addresses(facet), self.context.network, self.interface)
                     return description.read(await description.fetch(place), facet.id)
             await asyncio.sleep(pause)
         return None
