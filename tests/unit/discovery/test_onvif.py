@@ -206,6 +206,14 @@ def test_one_sender_cannot_say_everything_nor_name_a_thousand_devices() -> None:
     assert guard.founds("10.0.0.1")
 
 
+def test_what_is_refused_is_counted_with_its_sender_and_the_reason() -> None:
+    reasons: list[str] = []
+    guard = Gate(Clock(), reasons.append)
+    while guard.founds("10.0.0.1"):
+        pass
+    assert reasons == ["datagram of 10.0.0.1: too many new devices"]
+
+
 def test_all_senders_together_cannot_say_everything() -> None:
     guard = Gate(Clock())
     assert sum(guard.admits(f"10.0.{number // 256}.{number % 256}") for number in range(20_000)) == gate._ALL_AT_ONCE

@@ -152,6 +152,14 @@ def test_a_device_over_both_protocols_keeps_its_facts() -> None:
     assert again.endpoints == [WHERE, "http://[fe80::9]:80/d.xml"]
 
 
+def test_what_is_dropped_is_counted_with_its_sender_and_the_reason() -> None:
+    reasons: list[str] = []
+    inbox = Inbox(Clock(), structlog.get_logger(), reasons.append)
+    inbox.datagram_received(b"x" * 9000, ("10.0.0.9", 1900))
+    inbox.drop("10.0.0.8", "nonsense")
+    assert reasons == ["datagram of 10.0.0.9: too large, or too many", "datagram of 10.0.0.8: nonsense"]
+
+
 def test_a_sender_is_heard_only_so_often_and_nothing_is_too_large() -> None:
     clock = Clock()
     inbox = Inbox(clock, structlog.get_logger())

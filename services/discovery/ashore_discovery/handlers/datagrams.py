@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from ashore_discovery.handler import uncounted
 from ashore_discovery.limits import Pace
 
 LARGEST: Final = 8192
@@ -40,8 +41,14 @@ class Datagram(NamedTuple):
 class Inbox(asyncio.DatagramProtocol):
     """Datagrams of any number of sockets, in the order in which they came."""
 
-    def __init__(self, clock: Callable[[], float], log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        log: structlog.typing.FilteringBoundLogger,
+        dropped: Callable[[str], None] = uncounted,
+    ) -> None:
         self._log = log
+        self._count = dropped
         self._told_at = float("-inf")
         self._clock = clock
         self._queue: asyncio.Queue[Datagram] = asyncio.Queue(_MOST_WAITING)
@@ -52,16 +59,18 @@ class Inbox(asyncio.DatagramProtocol):
         """Keep it, unless it is too large, or one too many of its sender."""
         address = addr[0].partition("%")[0]
         if len(data) > LARGEST or self._queue.full() or not self._pace(address).take():
-            self._drop(address)
+            self.drop(address, "too large, or too many")
             return
         self._queue.put_nowait(Datagram(data, address, addr[1], self._clock()))
 
-    def _drop(self, address: str) -> None:
+    def drop(self, address: str, why: str) -> None:
+        """Count a datagram that is not used, and say so now and then."""
         self.dropped += 1
+        self._count(f"datagram of {address}: {why}")
         now = self._clock()
         if now - self._told_at > _TELL_SECONDS:
             self._told_at = now
-            self._log.warning("datagrams dropped: too large, or too many", dropped=self.dropped, latest_from=address)
+            self._log.warning("datagrams dropped", dropped=self.dropped, latest_from=address, reason=why[:300])
 
     def error_received(self, exc: Exception) -> None:
         """Somebody's port is closed, which his silence says as well."""

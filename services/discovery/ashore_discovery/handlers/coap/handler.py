@@ -49,7 +49,7 @@ class Coap(Handler[CoapDetails, None]):
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._scan_now = asyncio.Event()
         self._exchange = Exchange(
-            context.network, lambda: Inbox(context.clock, context.log), self._answered, self._heard
+            context.network, lambda: Inbox(context.clock, context.log, context.dropped), self._answered, self._heard
         )
         self._reading: set[Peer] = set()
         self._complaints: dict[str, str] = {}
@@ -153,8 +153,12 @@ class Coap(Handler[CoapDetails, None]):
             self._reading.discard(peer)
 
     def _note(self, peer: Peer, body: bytes, at: float) -> None:
-        with suppress(LinkError):
-            self._put(self._book.answered(peer, parse(body), "answer", at))
+        try:
+            links = parse(body)
+        except LinkError as error:
+            self.context.dropped(f"{peer.name}: {error}")
+            return
+        self._put(self._book.answered(peer, links, "answer", at))
 
     def _heard(self, peer: Peer, at: float) -> None:
         """Any sign of a server that was missed, be it late."""
@@ -163,9 +167,13 @@ class Coap(Handler[CoapDetails, None]):
             self._put(server.sighting("answer", at))
 
     def _put(self, sighting: Sighting | None) -> None:
-        if sighting is not None and not self._out.full():
-            self._note_round(sighting)
-            self._out.put_nowait(sighting)
+        if sighting is None:
+            return
+        if self._out.full():
+            self.context.dropped(f"{sighting.id}: more is heard than can be said")
+            return
+        self._note_round(sighting)
+        self._out.put_nowait(sighting)
 
     async def _say(self, sighting: Sighting) -> None:
         self._note_round(sighting)

@@ -49,7 +49,7 @@ class Mdns(Handler[MdnsDetails, Types]):
         super().__init__(context)
         self._settings = cast(MdnsSettings, context.settings)
         self._news: asyncio.Queue[Sighting] = asyncio.Queue(MOST_WAITING)
-        self._book = Book(self._settings.most_services)
+        self._book = Book(self._settings.most_services, context.dropped)
         self._ear = Ear(self.interface, self._book, self._heard)
         self._asking = Asking(self.interface, context.network.allows)
         self._rounds = Rounds(self._book, self._asking, context.pace, self._tell, current_time_millis)
@@ -131,6 +131,7 @@ class Mdns(Handler[MdnsDetails, Types]):
     def _tell(self, news: News) -> None:
         """Queue a sighting. Where nobody takes them, the latest are lost rather than the agent's memory."""
         if self._news.full():
+            self.context.dropped(f"{news.service.id}: more is heard than can be said")
             return
         late = max(0.0, current_time_millis() - news.millis) / 1000
         self._news.put_nowait(_sighting(news, self.context.clock() - late))

@@ -75,7 +75,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
 
     async def run(self, plan: Plan) -> Seen:
         """Listen for hints first and sweep then, so that nothing falls in between."""
-        hints = Hints(self._wanted)
+        hints = Hints(self._wanted, self.context.dropped)
         try:
             reason = hints.open() if self._settings.hints else "hints are switched off"
             self.context.report("polling", "; ".join(filter(None, (self._aim(plan), reason))))
@@ -159,7 +159,10 @@ class Modbus(Handler[ModbusDetails, Plan]):
                             found += 1
                             at = self.context.clock() if wire_at is None else wire_at
                             await self._say(self._sighting(server, unit, texts, cause, at))
-            except (client.SilentError, client.BusyError, frames.FrameError):
+            except (client.SilentError, client.BusyError):
+                return found > 0
+            except frames.FrameError as error:
+                self.context.dropped(f"answer of {server.address}:{server.port}: {error}")
                 return found > 0
         return found > 0
 

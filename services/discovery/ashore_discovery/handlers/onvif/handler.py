@@ -52,7 +52,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
         super().__init__(context)
         self._settings = cast(OnvifSettings, context.settings)
         self._plan = Plan()
-        self._gate = Gate(context.clock)
+        self._gate = Gate(context.clock, context.dropped)
         self._queue: asyncio.Queue[Datagram | Sighting | Swept] = asyncio.Queue()
         self._sockets = Sockets(self.interface, context.clock, self._receive)
         self._book = Book(context, self._settings, self._queue.put_nowait)
@@ -138,8 +138,10 @@ class Onvif(Handler[OnvifDetails, Plan]):
     def _receive(self, datagram: Datagram) -> None:
         if self._rounds.asking.heard(datagram):
             return
-        if not self.context.network.allows(datagram.address) or self._queue.qsize() > MOST_QUEUED:
-            self._gate.refuse()
+        if not self.context.network.allows(datagram.address):
+            self._gate.refuse(datagram.address, "from no network that may be asked")
+        elif self._queue.qsize() > MOST_QUEUED:
+            self._gate.refuse(datagram.address, "too many wait")
         # A repetition costs its sender nothing, since over UDP everything is said several times.
         elif self._gate.is_new((datagram.address, hash(datagram.body))) and self._gate.admits(datagram.address):
             self._queue.put_nowait(datagram)
@@ -148,7 +150,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
         try:
             message = wsdiscovery.parse(datagram.body)
         except MarkupError as error:
-            self._gate.refuse()
+            self._gate.refuse(datagram.address, str(error))
             self.context.log.debug("datagram cannot be read", sender=datagram.address, reason=str(error))
             return
         for target in message.targets:
@@ -162,7 +164,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
         if message.kind == "Bye":
             left = self._book.bye(target, datagram, self._rounds.doubt_bye)
             if left is None:
-                self._gate.refuse()
+                self._gate.refuse(datagram.address, "a goodbye for another device")
             return left
         self._rounds.asking.spoke(target.epr)
         if not target.is_onvif and (target.types or target.scopes):

@@ -50,7 +50,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(SsdpSettings, context.settings)
-        self._inbox = Inbox(context.clock, context.log)
+        self._inbox = Inbox(context.clock, context.log, context.dropped)
         self._book = Book()
         self._targets: Plan = frozenset()
         self._scan_now = asyncio.Event()
@@ -109,8 +109,13 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         while True:
             datagram = await self._inbox.get()
             message = messages.parse(datagram.body)
-            if message is not None and self.context.network.allows(datagram.address):
+            # Others search on the same port, so what is no announcement is no mistake.
+            if message is None:
+                continue
+            if self.context.network.allows(datagram.address):
                 await self._take(message, datagram)
+            else:
+                self._inbox.drop(datagram.address, "from no network that may be asked")
 
     async def _take(self, message: messages.Message, datagram: Datagram) -> None:
         expected = self._asking.heard(message.udn)

@@ -63,6 +63,8 @@ class Udev(Handler[UdevDetails, Wanted]):
             pause = self._settings.poll_seconds if source.mode == "polling" else self._settings.scan_seconds
             while True:
                 self._scan_now.clear()
+                if source.overflowed.is_set():
+                    self.context.dropped("the kernel told of more than could be read, so everything is looked at again")
                 source.overflowed.clear()
                 async for item in self._everything():
                     yield item
