@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
+from ashore_discovery.handlers.http import place
 from ashore_discovery.handlers.onvif import gate
 from ashore_discovery.handlers.onvif.camera import Told
 from ashore_discovery.handlers.onvif.details import OnvifDetails
 from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.handler import Onvif
 from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
-from ashore_discovery.handlers.onvif.post import place
 from ashore_discovery.handlers.onvif.wsdiscovery import Target
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Offer, Refusal

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Final
 
 from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.http import Place
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.camera import Camera
 from ashore_discovery.handlers.onvif.knowing import Known
-from ashore_discovery.handlers.onvif.post import Place
 from ashore_discovery.handlers.onvif.sockets import Sockets
 
 FIRST_SECONDS: Final = 0.2

@@ -6,12 +6,12 @@ from typing import Final
 
 from ashore_discovery.handler import Context, Limits
 from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.http import HttpError, Place
 from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.onvif import credentials
 from ashore_discovery.handlers.onvif.camera import Camera, Told
 from ashore_discovery.handlers.onvif.details import OnvifSettings
 from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
-from ashore_discovery.handlers.onvif.post import Place, PostError
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Sighting
 
@@ -139,7 +139,7 @@ class Book:
             try:
                 async with asyncio.timeout(ONE_SECONDS):
                     told = await camera.tell()
-            except (PostError, TimeoutError) as error:
+            except (HttpError, TimeoutError) as error:
                 self._context.log.debug("device does not say what it is", device=known.epr, reason=repr(error))
                 continue
             self._learn(known, told, where)

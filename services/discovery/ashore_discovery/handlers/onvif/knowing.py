@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ashore_discovery.handlers.http import Place, place
 from ashore_discovery.handlers.onvif.camera import Told
-from ashore_discovery.handlers.onvif.post import Place, place
 from ashore_discovery.handlers.onvif.wsdiscovery import MOST_SCOPES, Target, Version
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Facts, Identity, Learnt, Sighting

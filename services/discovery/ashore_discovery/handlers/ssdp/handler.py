@@ -9,6 +9,7 @@ from typing import Final, cast
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
 from ashore_discovery.handlers.datagrams import Datagram, Inbox, asking_socket, group_socket, receiving
 from ashore_discovery.handlers.globs import misfit, texts
+from ashore_discovery.handlers.http import HttpError
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.handlers.ssdp.asking import Asking
@@ -183,10 +184,13 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             return None
         for pause in _PAUSES:
             for location in facet.endpoints:
-                with suppress(ConnectionError):
-                    await self.context.pace()
-                    place = description.where(location, _addresses(facet), self.context.network, self.interface)
+                await self.context.pace()
+                place = description.where(location, _addresses(facet), self.context.network, self.interface)
+                try:
                     return description.read(await description.fetch(place), facet.id)
+                except HttpError as error:
+                    if not isinstance(error.__cause__, ConnectionError):
+                        raise
             await asyncio.sleep(pause)
         return None
 
