@@ -167,6 +167,7 @@ class Heard:
         self.sweeps: list[Swept] = []
         self.losses: list[Lost] = []
         self.modes: list[tuple[Mode, str]] = []
+        self.drops: list[str] = []
         self.failed: BaseException | None = None
         self._more = asyncio.Event()
 
@@ -248,6 +249,7 @@ async def listening(
         network=Network(),
         pace=Pace(1000, 1000, clock),
         log=structlog.get_logger(),
+        dropped=lambda why: heard.drops.append(why),  # noqa: PLW0108 - it is made below
     )
     handler = kind(context)
     heard = Heard(handler)

@@ -25,7 +25,7 @@ from tests.contract.discovery.agents import Ear, agent, hearing
 from tests.discovery.namespaces import NEEDS_NAMESPACES, lan, running
 from tests.discovery.peers import modules_with
 
-SETTINGS = {"opcua": {"poll_seconds": 0.5, "check_seconds": 0.3, "timeout_seconds": 2}}
+SETTINGS = {"opcua": {"scan_seconds": 0.5, "check_seconds": 0.3, "answer_seconds": 2}}
 HERE = Path(__file__).parent
 
 pytestmark = [

@@ -56,6 +56,7 @@ class Watch:
                 network=tools.network(),
                 pace=tools.pace(),
                 log=structlog.get_logger(),
+                dropped=lambda why: tell("dropped", why=why),
             )
         )
 

@@ -46,6 +46,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """So many sightings a second are heard, and five times as many at once; the end of a device always is."""
 
 
+def uncounted(why: str) -> None:
+    """Where nobody counts what is dropped."""
+    del why
+
+
 class Context(msgspec.Struct, kw_only=True):
     """What a handler is given."""
 
@@ -66,6 +71,8 @@ class Context(msgspec.Struct, kw_only=True):
     pace: Pace
     """How fast questions may be sent: `await context.pace()` before each."""
     log: structlog.typing.FilteringBoundLogger
+    dropped: Callable[[str], None] = uncounted
+    """Something from outside was not used, and why: too much, too large, or nonsense. Health and metrics count it."""
 
 
 class Handler(Generic[Details, Plan]):
@@ -99,6 +106,13 @@ class Handler(Generic[Details, Plan]):
 
     def __init__(self, context: Context) -> None:
         self.context = context
+
+    @property
+    def interface(self) -> str:
+        """The network interface of a handler that is `per_interface`; raise HandlerError where there is none."""
+        if self.context.interface is None:
+            raise HandlerError(f"'{self.name}' listens on one network interface, and was given none")
+        return self.context.interface
 
     @classmethod
     def plan(cls, details: Sequence[Details]) -> Plan:

@@ -44,7 +44,10 @@ class Numbers:
         )
         self.sightings = Counter("ashore_discovery_sightings", "What handlers have seen", ["source"], registry=registry)
         self.dropped = Counter(
-            "ashore_discovery_dropped", "Sightings that could not be used", ["source"], registry=registry
+            "ashore_discovery_dropped",
+            "Datagrams, messages and sightings that were not used",
+            ["source"],
+            registry=registry,
         )
         self.restarts = Counter(
             "ashore_discovery_listener_restarts", "Listeners started again", ["source"], registry=registry
@@ -87,7 +90,7 @@ class SourceHealth:
         self._sightings.inc()
 
     def dropped(self, why: str) -> None:
-        """Something of it could not be used."""
+        """Something from outside, or of its own, was not used."""
         self._dropped += 1
         self._last_dropped = why[:300]
         self._numbers.dropped.labels(self.source).inc()

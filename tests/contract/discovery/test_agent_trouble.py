@@ -103,7 +103,7 @@ async def test_an_absence_of_the_bus_loses_nothing_and_ends_with_a_snapshot(  # 
     admin = await join(server, "admin")
     await admin.declare()
     file = tmp_path / "availability"
-    handlers = {"debug-echo": {"availability_file": str(file), "poll_seconds": 0.05}}
+    handlers = {"debug-echo": {"availability_file": str(file), "scan_seconds": 0.05}}
     async with hearing(admin) as ear, agent(server, tmp_path, ECHO, handlers=handlers) as found:
         await ear.until("appeared", "foo")
         await until(lambda: bool(found.publisher.complete))

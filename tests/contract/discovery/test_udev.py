@@ -14,7 +14,8 @@ import pyudev
 
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
-from ashore_discovery.handlers.udev.handler import Udev, UdevDetails, UdevSettings
+from ashore_discovery.handlers.udev.details import UdevDetails, UdevSettings
+from ashore_discovery.handlers.udev.handler import Udev
 from tests.bus_kit import until
 from tests.contract.discovery.agents import agent, ask, hearing
 from tests.discovery_kit import listening

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ashore_discovery.handlers.coap import messages
 from ashore_discovery.handlers.coap.book import Book, Peer, Registered, peer_of
+from ashore_discovery.handlers.coap.details import CoapDetails
 from ashore_discovery.handlers.coap.exchange import Exchange, UnansweredError
-from ashore_discovery.handlers.coap.handler import Coap, CoapDetails
+from ashore_discovery.handlers.coap.handler import Coap
 from ashore_discovery.handlers.coap.links import Link, LinkError, parse
 from ashore_discovery.handlers.coap.messages import Message, MessageError, decode
 from ashore_discovery.handlers.datagrams import Inbox

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from ashore_discovery.handlers.debug_echo import DebugEcho, Details, EchoSettings
+from ashore_discovery.handlers.debug_echo import DebugEcho, DebugEchoDetails, DebugEchoSettings
 from ashore_discovery.model import Facet, Offer, Refusal
 from tests.discovery_kit import listening
 
-FOO = Details(descriptions=["foo", "bar"])
+FOO = DebugEchoDetails(descriptions=["foo", "bar"])
 
 
 async def test_every_description_is_a_device() -> None:
-    async with listening(DebugEcho, FOO, Details(descriptions=["bar"])) as heard:
+    async with listening(DebugEcho, FOO, DebugEchoDetails(descriptions=["bar"])) as heard:
         await heard.swept()
     assert [one.id for one in heard.sightings] == ["bar", "foo"]
 
@@ -18,7 +18,7 @@ async def test_every_description_is_a_device() -> None:
 async def test_while_the_file_says_offline_no_device_is_there(tmp_path: Path) -> None:
     file = tmp_path / "availability"
     file.write_text("OFFLINE")
-    settings = EchoSettings(availability_file=str(file), poll_seconds=0.01)
+    settings = DebugEchoSettings(availability_file=str(file), scan_seconds=0.01)
     async with listening(DebugEcho, FOO, settings=settings) as heard:
         await heard.swept(2)
         assert not heard.sightings
@@ -36,4 +36,4 @@ async def test_other_words_do_not_restart_it() -> None:
 def test_a_configuration_gets_the_words_that_it_describes() -> None:
     facet = Facet(source="debug-echo", handler="debug-echo", id="foo")
     assert DebugEcho.offer(FOO, facet, list) == Offer(properties={"DEBUG_ECHO_DESCRIPTION": "foo"})
-    assert isinstance(DebugEcho.offer(Details(descriptions=["x"]), facet, list), Refusal)
+    assert isinstance(DebugEcho.offer(DebugEchoDetails(descriptions=["x"]), facet, list), Refusal)

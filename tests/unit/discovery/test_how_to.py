@@ -8,7 +8,8 @@ import yaml
 
 from ashore_discovery.configurations.document import NodeFile
 from ashore_discovery.configurations.schema import read
-from ashore_discovery.handlers.udev.handler import Udev, UdevDetails
+from ashore_discovery.handlers.udev.details import UdevDetails
+from ashore_discovery.handlers.udev.handler import Udev
 from ashore_discovery.matching.desk import AnyHandler
 from ashore_discovery.model import Offer
 from tests.discovery_kit import listening

@@ -10,13 +10,23 @@ from hypothesis import strategies as st
 from zeroconf import service_type_name
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
-from ashore_discovery.handlers.mdns import record
+from ashore_discovery.handlers.mdns.asking import Asking
 from ashore_discovery.handlers.mdns.book import MOST_ON_A_HOST, Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE, MdnsDetails, TxtRule
 from ashore_discovery.handlers.mdns.handler import Mdns
 from ashore_discovery.handlers.mdns.presets import KINDS, KNOWN, Preset
-from ashore_discovery.handlers.mdns.question import Questioner
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handlers.mdns.service import (
+    MOST_ADDRESSES,
+    Service,
+    endpoints_of,
+    facts_of,
+    identity_of,
+    properties_of,
+    read_addresses,
+    read_host,
+    read_name,
+    read_txt,
+)
 from ashore_discovery.limits import Network
 from ashore_discovery.model import MOST_FACTS, Facet, Offer, Refusal, Sighting
 from ashore_discovery.tracking import identity
@@ -32,7 +42,7 @@ CAMERA = Service(
 
 
 def offer(details: MdnsDetails, service: Service) -> Offer | Refusal:
-    facet = Facet(source="mdns/eth0", handler="mdns", id=service.id, facts=record.facts_of(service))
+    facet = Facet(source="mdns/eth0", handler="mdns", id=service.id, facts=facts_of(service))
     return Mdns.offer(details, facet, list)
 
 
@@ -42,46 +52,46 @@ def pairs(*texts: bytes) -> bytes:
 
 def test_a_txt_record_is_read_as_the_rfc_says() -> None:
     data = pairs(b"", b"Path=/a=b", b"path=/second", b"flag", b"empty=", b"=no key", b"\xffkey=1")
-    assert record.read_txt(data) == {"path": "/a=b", "flag": "", "empty": ""}
+    assert read_txt(data) == {"path": "/a=b", "flag": "", "empty": ""}
 
 
 def test_a_value_that_is_no_text_is_told_in_hexadecimal() -> None:
-    assert record.read_txt(pairs(b"a=\xff\x00", b"b=line\n")) == {"a": "0xff00", "b": "0x6c696e650a"}
+    assert read_txt(pairs(b"a=\xff\x00", b"b=line\n")) == {"a": "0xff00", "b": "0x6c696e650a"}
 
 
 def test_a_pair_that_is_cut_off_is_left_out() -> None:
-    assert record.read_txt(pairs(b"a=1") + b"\x20b=2") == {"a": "1"}
+    assert read_txt(pairs(b"a=1") + b"\x20b=2") == {"a": "1"}
 
 
 @given(st.binary(max_size=20_000))
 def test_no_txt_record_makes_a_sighting_that_is_too_large(data: bytes) -> None:
-    service = msgspec.structs.replace(CAMERA, txt=record.read_txt(data))
-    facts = record.facts_of(service)
-    Sighting(id=service.id, facts=facts, identity=record.identity_of(service)).check()
+    service = msgspec.structs.replace(CAMERA, txt=read_txt(data))
+    facts = facts_of(service)
+    Sighting(id=service.id, facts=facts, identity=identity_of(service)).check()
     assert len(facts) <= MOST_FACTS
-    assert not any("\0" in value for value in record.properties_of(facts).values())
+    assert not any("\0" in value for value in properties_of(facts).values())
 
 
 @given(st.text(max_size=400), st.sampled_from(sorted(KNOWN)))
 def test_no_name_makes_a_sighting_that_is_too_large(alias: str, kind: str) -> None:
     for text in (alias, f"{alias}.{kind}.local."):
-        name = record.read_name(text, kind)
+        name = read_name(text, kind)
         if name is not None:
-            service = Service(name=name, type=kind, host=record.read_host(alias))
-            Sighting(id=service.id, facts=record.facts_of(service), identity=record.identity_of(service)).check()
+            service = Service(name=name, type=kind, host=read_host(alias))
+            Sighting(id=service.id, facts=facts_of(service), identity=identity_of(service)).check()
 
 
 @given(st.lists(st.binary(max_size=17), max_size=60))
 def test_only_addresses_that_a_device_can_have_are_kept(packed: list[bytes]) -> None:
-    found = record.read_addresses(packed, "eth0")
-    assert len(found) <= record.MOST_ADDRESSES
+    found = read_addresses(packed, "eth0")
+    assert len(found) <= MOST_ADDRESSES
     assert not {"0.0.0.0", "127.0.0.1", "224.0.0.251", "::", "::1"} & set(found)
 
 
 @given(st.binary(max_size=600), st.booleans())
 def test_no_answer_harms_who_asked(data: bytes, ours: bool) -> None:
     async def ask() -> None:
-        questioner = Questioner("lo", Network().allows)
+        questioner = Asking("lo", Network().allows)
         with questioner._question(CAMERA, ["10.1.2.9"]) as (body, answered):
             assert body is not None
             number = body[:2] if ours else b"\0\0"
@@ -126,7 +136,7 @@ def test_a_broker_gets_where_it_is_and_what_it_says() -> None:
         "MDNS_ADDRESSES": "10.1.2.9,fe80::1%eth0",
         "TXT_MACADDRESS": "ACCC8E0A0B0C",
     }
-    assert record.endpoints_of(CAMERA) == ["http://10.1.2.9:80", "http://[fe80::1%eth0]:80"]
+    assert endpoints_of(CAMERA) == ["http://10.1.2.9:80", "http://[fe80::1%eth0]:80"]
 
 
 def test_every_preset_says_what_it_means() -> None:
@@ -156,7 +166,7 @@ def test_identity_comes_from_what_the_type_is_known_to_say(
     kind: str, name: str, txt: dict[str, str], expected: str
 ) -> None:
     service = Service(name=name, type=kind, host="h.local", txt=txt, addresses=["10.0.0.1"])
-    assert identity.names(record.identity_of(service), "mdns", service.id)[0] == expected
+    assert identity.names(identity_of(service), "mdns", service.id)[0] == expected
 
 
 def test_mistakes_in_a_configuration_are_told() -> None:
@@ -204,6 +214,6 @@ def test_a_host_is_forgotten_with_its_last_service() -> None:
 
 
 async def test_a_device_outside_the_allowed_networks_is_not_asked() -> None:
-    questioner = Questioner("lo", Network(["10.0.0.0/8"]).allows)
+    questioner = Asking("lo", Network(["10.0.0.0/8"]).allows)
     stranger: Any = msgspec.structs.replace(CAMERA, addresses=["8.8.8.8", "fe80::1%eth0"])
     assert await questioner.ask(stranger) is None

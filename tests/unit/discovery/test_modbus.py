@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ashore_discovery.handlers import neighbours
 from ashore_discovery.handlers.modbus import client, frames, hints
-from ashore_discovery.handlers.modbus.handler import Modbus, ModbusDetails
+from ashore_discovery.handlers.modbus.details import ModbusDetails
+from ashore_discovery.handlers.modbus.handler import Modbus
 from ashore_discovery.handlers.modbus.targets import Server, Target, servers
 from ashore_discovery.model import Facet, Offer, Refusal
 

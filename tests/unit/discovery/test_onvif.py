@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
+from ashore_discovery.handlers.http import place
 from ashore_discovery.handlers.onvif import gate
 from ashore_discovery.handlers.onvif.camera import Told
 from ashore_discovery.handlers.onvif.details import OnvifDetails
 from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.handler import Onvif
-from ashore_discovery.handlers.onvif.knowing import Known, neighbour, places, sighting
-from ashore_discovery.handlers.onvif.post import place
+from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
 from ashore_discovery.handlers.onvif.wsdiscovery import Target
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Offer, Refusal
@@ -195,16 +195,6 @@ def test_whatever_url_comes_it_ends_no_line(url: str) -> None:
     assert found is None or not set(found.target + found.authority) & set("\r\n \0")
 
 
-def test_the_kernel_knows_hardware_addresses_of_neighbours() -> None:
-    table = (
-        "IP address       HW type     Flags       HW address            Mask     Device\n"
-        "10.1.2.9         0x1         0x2         AC:CC:8E:01:02:03     *        eth0\n"
-        "10.1.2.7         0x1         0x0         00:00:00:00:00:00     *        eth0\n"
-    )
-    assert neighbour("10.1.2.9", table) == "ac:cc:8e:01:02:03"
-    assert neighbour("10.1.2.7", table) == neighbour("10.1.2.8", table) == ""
-
-
 def test_one_sender_cannot_say_everything_nor_name_a_thousand_devices() -> None:
     clock = Clock()
     guard = Gate(clock)
@@ -214,6 +204,14 @@ def test_one_sender_cannot_say_everything_nor_name_a_thousand_devices() -> None:
     clock.now += 10
     assert guard.admits("10.0.0.1")
     assert guard.founds("10.0.0.1")
+
+
+def test_what_is_refused_is_counted_with_its_sender_and_the_reason() -> None:
+    reasons: list[str] = []
+    guard = Gate(Clock(), reasons.append)
+    while guard.founds("10.0.0.1"):
+        pass
+    assert reasons == ["datagram of 10.0.0.1: too many new devices"]
 
 
 def test_all_senders_together_cannot_say_everything() -> None:

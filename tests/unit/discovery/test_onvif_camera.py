@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ashore_discovery.handlers.http import LARGEST_BODY, HttpError, Place, place
+from ashore_discovery.handlers.http import ask as post
 from ashore_discovery.handlers.onvif.camera import Camera, Told
 from ashore_discovery.handlers.onvif.credentials import Credential
-from ashore_discovery.handlers.onvif.post import LARGEST_BODY, Place, PostError, place, post
 from ashore_discovery.handlers.onvif.security import password_digest
 
 Reply = Callable[[str, str], bytes]
@@ -150,14 +151,14 @@ async def test_a_redirect_is_not_followed() -> None:
 )
 async def test_a_hostile_answer_is_none(answer: bytes) -> None:
     async with device(lambda *_: answer) as where:
-        with pytest.raises(PostError):
-            await post(where, b"<a/>", {})
+        with pytest.raises(HttpError):
+            await post(where, {}, b"<a/>")
 
 
 async def test_an_answer_in_chunks_is_put_together() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     async with device(lambda *_: answer) as where:
-        assert (await post(where, b"<a/>", {})).body == b"abcde"
+        assert (await post(where, {}, b"<a/>")).body == b"abcde"
 
 
 async def test_hostile_xml_says_nothing() -> None:

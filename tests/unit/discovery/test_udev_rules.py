@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from ashore.events import DeviceNode
-from ashore_discovery.handlers.udev.handler import Udev, UdevDetails
+from ashore_discovery.handlers.udev.details import UdevDetails
+from ashore_discovery.handlers.udev.handler import Udev
 from ashore_discovery.handlers.udev.record import Level, Record, Wanted, sighting
 from ashore_discovery.handlers.udev.rules import RuleError, parse
 from ashore_discovery.model import Facet, Offer, Refusal

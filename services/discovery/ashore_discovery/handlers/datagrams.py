@@ -5,15 +5,15 @@ to its port. Everything that comes from outside is counted by its sender before 
 """
 
 import asyncio
-import ipaddress
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, NamedTuple
 
 import structlog
 
+from ashore_discovery.handler import uncounted
 from ashore_discovery.limits import Pace
 
 LARGEST: Final = 8192
@@ -22,7 +22,6 @@ _MOST_WAITING: Final = 2048
 _MOST_SENDERS: Final = 1024
 _PER_SECOND: Final = 100.0
 _BURST: Final = 400
-_HOPS: Final = 2
 _TELL_SECONDS: Final = 10.0
 _IP_MULTICAST_ALL: Final = 49
 _IPV6_MULTICAST_ALL: Final = 29
@@ -42,8 +41,14 @@ class Datagram(NamedTuple):
 class Inbox(asyncio.DatagramProtocol):
     """Datagrams of any number of sockets, in the order in which they came."""
 
-    def __init__(self, clock: Callable[[], float], log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        log: structlog.typing.FilteringBoundLogger,
+        dropped: Callable[[str], None] = uncounted,
+    ) -> None:
         self._log = log
+        self._count = dropped
         self._told_at = float("-inf")
         self._clock = clock
         self._queue: asyncio.Queue[Datagram] = asyncio.Queue(_MOST_WAITING)
@@ -54,16 +59,18 @@ class Inbox(asyncio.DatagramProtocol):
         """Keep it, unless it is too large, or one too many of its sender."""
         address = addr[0].partition("%")[0]
         if len(data) > LARGEST or self._queue.full() or not self._pace(address).take():
-            self._drop(address)
+            self.drop(address, "too large, or too many")
             return
         self._queue.put_nowait(Datagram(data, address, addr[1], self._clock()))
 
-    def _drop(self, address: str) -> None:
+    def drop(self, address: str, why: str) -> None:
+        """Count a datagram that is not used, and say so now and then."""
         self.dropped += 1
+        self._count(f"datagram of {address}: {why}")
         now = self._clock()
         if now - self._told_at > _TELL_SECONDS:
             self._told_at = now
-            self._log.warning("datagrams dropped: too large, or too many", dropped=self.dropped, latest_from=address)
+            self._log.warning("datagrams dropped", dropped=self.dropped, latest_from=address, reason=why[:300])
 
     def error_received(self, exc: Exception) -> None:
         """Somebody's port is closed, which his silence says as well."""
@@ -83,35 +90,42 @@ class Inbox(asyncio.DatagramProtocol):
 def group_socket(group: str, port: int, interface: str) -> socket.socket:
     """A socket that hears what is sent to the group on this interface; raise OSError."""
     index = socket.if_nametoindex(interface)
-    if ipaddress.ip_address(group).version == 4:  # noqa: PLR2004 - the version of IP
-        made = _socket(socket.AF_INET)
+    if ":" in group:
+        with _made(socket.AF_INET6) as made:
+            made.bind((group, port, 0, index))
+            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+            joining = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, joining)
+            return made
+    with _made(socket.AF_INET) as made:
         made.bind((group, port))
-        joining = socket.inet_aton(group) + socket.inet_aton("0.0.0.0") + struct.pack("@i", index)
+        # Otherwise it would hear what programs of this machine have joined on other interfaces.
         made.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+        joining = socket.inet_aton(group) + bytes(4) + struct.pack("@i", index)
         made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joining)
         return made
-    made = _socket(socket.AF_INET6)
-    made.bind((group, port, 0, index))
-    made.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-    joining = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", index)
-    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, joining)
-    return made
 
 
-def asking_socket(family: socket.AddressFamily, interface: str) -> socket.socket:
+def asking_socket(family: socket.AddressFamily, interface: str, *, hops: int = 2) -> socket.socket:
     """A socket that sends to groups on this interface and hears the answers; raise OSError."""
     index = socket.if_nametoindex(interface)
-    made = _socket(family)
-    if family == socket.AF_INET:
-        made.bind(("", 0))
-        chosen = struct.pack("@4s4si", b"", b"", index)
-        made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, chosen)
-        made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _HOPS)
-    else:
-        made.bind(("::", 0))
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _HOPS)
-    return made
+    with _made(family) as made:
+        if family == socket.AF_INET:
+            made.bind(("", 0))
+            chosen = bytes(8) + struct.pack("@i", index)
+            made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, chosen)
+            made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, hops)
+        else:
+            made.bind(("::", 0))
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
+        return made
+
+
+def keep_to(made: socket.socket, interface: str) -> None:
+    """Have a socket hear and send on this interface only, as far as the kernel lets us: older ones want root for it."""
+    with suppress(PermissionError):
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
 
 
 @asynccontextmanager
@@ -124,10 +138,16 @@ async def receiving(made: socket.socket, inbox: Inbox) -> AsyncIterator[asyncio.
         transport.close()
 
 
-def _socket(family: socket.AddressFamily) -> socket.socket:
+@contextmanager
+def _made(family: socket.AddressFamily) -> Iterator[socket.socket]:
+    """A socket, closed where it cannot be made ready."""
     made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-    if family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return made
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        yield made
+    except OSError:
+        made.close()
+        raise

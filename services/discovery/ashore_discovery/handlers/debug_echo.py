@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,7 @@ Plan = tuple[str, ...]
 _MOST_BYTES = 64
 
 
-class Details(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DebugEchoDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a configuration may say."""
 
     descriptions: Annotated[
@@ -28,44 +28,44 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ]
 
 
-class EchoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DebugEchoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the node's file may say."""
 
     availability_file: Annotated[str, Meta(description="While it holds `OFFLINE`, no device is there")] = (
         "/tmp/debug-echo-availability.txt"  # noqa: S108 - where users of Akri write it
     )
-    poll_seconds: Annotated[float, Meta(gt=0, description="How often the file is looked at")] = 1.0
+    scan_seconds: Annotated[float, Meta(gt=0, description="How often the file is looked at")] = 1.0
 
 
-class DebugEcho(Handler[Details, Plan]):
+class DebugEcho(Handler[DebugEchoDetails, Plan]):
     """Says what it is told to say."""
 
-    name: ClassVar[str] = "debug-echo"
-    summary: ClassVar[str] = "Devices that are only words, for trials; Akri's `debugEcho`"
-    details_type: ClassVar[type[msgspec.Struct]] = Details
-    settings_type: ClassVar[type[msgspec.Struct]] = EchoSettings
-    exhaustive: ClassVar[bool] = True
+    name = "debug-echo"
+    summary = "Devices that are only words, for trials; Akri's `debugEcho`"
+    details_type = DebugEchoDetails
+    settings_type = DebugEchoSettings
+    exhaustive = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._settings = cast(EchoSettings, context.settings)
+        self._settings = cast(DebugEchoSettings, context.settings)
         self._wanted: Plan = ()
-        self._woken = asyncio.Event()
+        self._scan_now = asyncio.Event()
 
     @classmethod
-    def plan(cls, details: Sequence[Details]) -> Plan:
+    def plan(cls, details: Sequence[DebugEchoDetails]) -> Plan:
         """Every description once."""
         return tuple(sorted({text for one in details for text in one.descriptions}))
 
     def replan(self, plan: Plan) -> bool:
         """Other words are no reason to start anew."""
         self._wanted = plan
-        self._woken.set()
+        self._scan_now.set()
         return True
 
     async def scan(self) -> None:
         """Look at the file now."""
-        self._woken.set()
+        self._scan_now.set()
 
     async def run(self, plan: Plan) -> Seen:
         """Say every word, and again whenever something may have changed."""
@@ -78,9 +78,9 @@ class DebugEcho(Handler[Details, Plan]):
                     yield Sighting(id=text, cause="described", facts={"description": text}, wire_at=begun)
             yield Swept(begun=begun)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.poll_seconds):
-                    await self._woken.wait()
-            self._woken.clear()
+                async with asyncio.timeout(self._settings.scan_seconds):
+                    await self._scan_now.wait()
+            self._scan_now.clear()
 
     def _offline(self) -> bool:
         try:
@@ -90,7 +90,7 @@ class DebugEcho(Handler[Details, Plan]):
             return False
 
     @classmethod
-    def offer(cls, details: Details, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
+    def offer(cls, details: DebugEchoDetails, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
         """A configuration wants the words that it describes."""
         del others
         if facet.id not in details.descriptions:

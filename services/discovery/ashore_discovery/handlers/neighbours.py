@@ -25,7 +25,6 @@ _ADDRESS_BYTES: Final = frozenset({4, 16})
 _LARGEST: Final = 65_536
 _MOST_PARTS: Final = 256
 _SECONDS: Final = 0.2
-_OLD_SECONDS: Final = 1.0
 
 
 class Neighbour(NamedTuple):
@@ -37,17 +36,18 @@ class Neighbour(NamedTuple):
 
 
 class Neighbours:
-    """The table, looked at once a second at most."""
+    """The table, looked at again when what is known of it is older than `old_seconds`."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, old_seconds: float = 1.0) -> None:
         self._clock = clock
+        self._old_seconds = old_seconds
         self._table: dict[str, str] = {}
         self._at = float("-inf")
 
     def mac(self, address: str) -> str | None:
         """The hardware address, where it is known; a machine behind a router has none of its own here."""
         now = self._clock()
-        if not 0 <= now - self._at < _OLD_SECONDS:
+        if not 0 <= now - self._at < self._old_seconds:
             self._table, self._at = {one.address: one.mac for one in _dump() if one.mac}, now
         return self._table.get(address.partition("%")[0])
 

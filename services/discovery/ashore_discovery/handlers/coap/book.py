@@ -1,7 +1,7 @@
 """What is known of each server: what it says itself, and what a directory says of it."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -148,10 +148,3 @@ def _path(target: str) -> str:
         return urlsplit(target).path or "/"
     except ValueError:
         return ""
-
-
-def texts(value: object) -> Sequence[str]:
-    """A fact as a list of texts."""
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [str(value)]

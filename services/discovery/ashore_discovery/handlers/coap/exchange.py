@@ -161,9 +161,13 @@ class Exchange:
     async def _pump(self, interface: str, inbox: Inbox) -> None:
         while True:
             datagram = await inbox.get()
-            if self._network.allows(datagram.address):
-                with suppress(MessageError):
-                    self._take(interface, datagram)
+            if not self._network.allows(datagram.address):
+                inbox.drop(datagram.address, "from no network that may be asked")
+                continue
+            try:
+                self._take(interface, datagram)
+            except MessageError as error:
+                inbox.drop(datagram.address, str(error))
 
     def _take(self, interface: str, datagram: Datagram) -> None:
         message = messages.decode(datagram.body)

@@ -1,21 +1,19 @@
 """The handler `coap`: who answers a question to all servers of CoAP, and who has registered with a directory."""
 
 import asyncio
-import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Annotated, ClassVar, Final, cast
-
-import msgspec
-from msgspec import Meta
+from typing import Final, cast
 
 from ashore_discovery.handler import Context, Handler, Seen
 from ashore_discovery.handlers.coap import messages
-from ashore_discovery.handlers.coap.book import Book, Peer, peer_of, texts
+from ashore_discovery.handlers.coap.book import Book, Peer, peer_of
+from ashore_discovery.handlers.coap.details import CoapDetails, CoapSettings
 from ashore_discovery.handlers.coap.directory import Directory, Listed
 from ashore_discovery.handlers.coap.exchange import Exchange, UnansweredError
 from ashore_discovery.handlers.coap.links import LinkError, parse
 from ashore_discovery.handlers.datagrams import Inbox
+from ashore_discovery.handlers.globs import fits, misfit, texts
 from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.interfaces import interfaces_up
@@ -31,54 +29,27 @@ _MOST_UNSAID: Final = 1024
 _MOST_READING: Final = 8
 _PING_SECONDS: Final = 0.5
 """A later answer counts as well, as a sign of life."""
-Glob = Annotated[str, Meta(min_length=1, max_length=256)]
-Globs = Annotated[list[Glob], Meta(max_length=64)]
-
-
-class CoapDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a configuration may say. Each list holds patterns, of which one must fit; an empty one asks nothing."""
-
-    rt: Annotated[Globs, Meta(description="Types of resources: `temperature`, `oic.*`")] = []
-    if_: Annotated[Globs, Meta(description="Interface descriptions of resources: `core.s`")] = msgspec.field(
-        name="if", default_factory=list
-    )
-    ct: Annotated[Globs, Meta(description="Formats of contents, by their numbers: `60` is CBOR")] = []
-    hosts: Annotated[Globs, Meta(description="Addresses, or names of endpoints in a directory: `10.1.2.*`")] = []
-
-
-class CoapSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the node's file may say."""
-
-    interfaces: Annotated[Globs, Meta(description="On which all servers are asked; by default all that are up")] = []
-    poll_seconds: Annotated[float, Meta(ge=1, description="How often all servers are asked")] = 60.0
-    check_seconds: Annotated[
-        float, Meta(ge=0.2, description="How often each server is pinged; more seldom spares batteries")
-    ] = 1.0
-    directories: Annotated[
-        list[Annotated[str, Meta(max_length=256)]],
-        Meta(max_length=16, description="Resource directories to follow: `coap://10.1.2.3`"),
-    ] = []
 
 
 class Coap(Handler[CoapDetails, None]):
     """Servers of CoAP."""
 
-    name: ClassVar[str] = "coap"
-    summary: ClassVar[str] = "Constrained devices by CoAP: asked all at once, or told of by a resource directory"
-    details_type: ClassVar[type[msgspec.Struct]] = CoapDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = CoapSettings
-    shared: ClassVar[bool] = True
+    name = "coap"
+    summary = "Constrained devices by CoAP: asked all at once, or told of by a resource directory"
+    details_type = CoapDetails
+    settings_type = CoapSettings
+    shared = True
     # A ping, and a moment more to think about its answer.
-    probe_timeout: ClassVar[float] = 0.8
+    probe_timeout = 0.8
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(CoapSettings, context.settings)
         self._book = Book(Neighbours(context.clock).mac)
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
-        self._poll_now = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._exchange = Exchange(
-            context.network, lambda: Inbox(context.clock, context.log), self._answered, self._heard
+            context.network, lambda: Inbox(context.clock, context.log, context.dropped), self._answered, self._heard
         )
         self._reading: set[Peer] = set()
         self._complaints: dict[str, str] = {}
@@ -96,7 +67,7 @@ class Coap(Handler[CoapDetails, None]):
 
     async def scan(self) -> None:
         """Ask everybody now."""
-        self._poll_now.set()
+        self._scan_now.set()
 
     async def run(self, plan: None) -> Seen:
         """Ask everybody from time to time, and follow directories."""
@@ -119,7 +90,7 @@ class Coap(Handler[CoapDetails, None]):
 
     async def _polls(self) -> None:
         """Only the first poll is told as a sweep: later, each server is asked by itself."""
-        self._poll_now.set()
+        self._scan_now.set()
         begun: float | None = self.context.clock()
         await self._open()
         for url in self._settings.directories:
@@ -133,20 +104,20 @@ class Coap(Handler[CoapDetails, None]):
 
     async def _wait(self) -> None:
         """Until it is time, or somebody wants it, or there is another interface."""
-        until = self.context.clock() + self._settings.poll_seconds
+        until = self.context.clock() + self._settings.scan_seconds
         before = self._exchange.interfaces
-        while self.context.clock() < until and not self._poll_now.is_set():
+        while self.context.clock() < until and not self._scan_now.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(_LOOK_SECONDS, self._settings.poll_seconds)):
-                    await self._poll_now.wait()
+                async with asyncio.timeout(min(_LOOK_SECONDS, self._settings.scan_seconds)):
+                    await self._scan_now.wait()
             if await self._open() - before:
                 break
-        self._poll_now.clear()
+        self._scan_now.clear()
         await self._open()
 
     async def _open(self) -> set[str]:
         patterns = self._settings.interfaces or ["*"]
-        wanted = {name for name in interfaces_up() if any(fnmatch.fnmatchcase(name, one) for one in patterns)}
+        wanted = {name for name in interfaces_up() if any(fits(name, one, exactly=True) for one in patterns)}
         await self._exchange.use(wanted, self.context.spawn)
         return wanted
 
@@ -182,8 +153,12 @@ class Coap(Handler[CoapDetails, None]):
             self._reading.discard(peer)
 
     def _note(self, peer: Peer, body: bytes, at: float) -> None:
-        with suppress(LinkError):
-            self._put(self._book.answered(peer, parse(body), "answer", at))
+        try:
+            links = parse(body)
+        except LinkError as error:
+            self.context.dropped(f"{peer.name}: {error}")
+            return
+        self._put(self._book.answered(peer, links, "answer", at))
 
     def _heard(self, peer: Peer, at: float) -> None:
         """Any sign of a server that was missed, be it late."""
@@ -192,9 +167,13 @@ class Coap(Handler[CoapDetails, None]):
             self._put(server.sighting("answer", at))
 
     def _put(self, sighting: Sighting | None) -> None:
-        if sighting is not None and not self._out.full():
-            self._note_round(sighting)
-            self._out.put_nowait(sighting)
+        if sighting is None:
+            return
+        if self._out.full():
+            self.context.dropped(f"{sighting.id}: more is heard than can be said")
+            return
+        self._note_round(sighting)
+        self._out.put_nowait(sighting)
 
     async def _say(self, sighting: Sighting) -> None:
         self._note_round(sighting)
@@ -235,17 +214,15 @@ class Coap(Handler[CoapDetails, None]):
     def offer(cls, details: CoapDetails, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
         """A server that has one fitting thing for each list."""
         del others
-        for wanted, names in (
+        conditions = (
             (details.rt, ("rt",)),
             (details.if_, ("if",)),
             (details.ct, ("ct",)),
             (details.hosts, ("host", "endpoint")),
-        ):
-            found = [text for name in names for text in texts(facet.facts.get(name))]
-            if wanted and not any(fnmatch.fnmatchcase(text, pattern) for text in found for pattern in wanted):
-                shown = ", ".join(found)[:200] or "not known"
-                return Refusal(f"its {names[0]}: {shown}, and none is like {', '.join(wanted)[:200]}")
-        return Offer(properties=dict(_properties(facet)))
+        )
+        # RFC 6690 compares its words byte by byte.
+        why = misfit(facet.facts, conditions, exactly=True)
+        return Refusal(why) if why is not None else Offer(properties=dict(_properties(facet)))
 
 
 def _properties(facet: Facet) -> Iterator[tuple[str, str]]:

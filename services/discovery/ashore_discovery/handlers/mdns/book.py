@@ -1,10 +1,12 @@
 """The services of one interface: what is known of each, where it is, and whether it answers questions."""
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handler import uncounted
+from ashore_discovery.handlers.mdns.service import Service
 
 MOST_ON_A_HOST: Final = 512
 """A packet about a host is news of all its services, so a forger must not put all that there can be on one."""
@@ -47,12 +49,13 @@ class Host(msgspec.Struct, kw_only=True):
 class Book:
     """What has been heard, with a limit."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, dropped: Callable[[str], None] = uncounted) -> None:
         self.services: dict[str, Service] = {}
         self.hosts: dict[str, Host] = {}
         self.refused = 0
         """How many services were not taken because there are too many."""
         self._most = most
+        self._count = dropped
 
     def note(self, service: Service) -> bool:
         """Keep what is known of a service; False where there is no room for one more."""
@@ -61,6 +64,7 @@ class Book:
         crowded = host is not None and service.id not in host.ids and len(host.ids) >= MOST_ON_A_HOST
         if crowded or (known is None and len(self.services) >= self._most):
             self.refused += 1
+            self._count(f"{service.id}: too many services")
             return False
         if known is not None and known.host.lower() != service.host.lower():
             self._leave_host(known)

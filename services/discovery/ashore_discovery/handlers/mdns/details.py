@@ -1,6 +1,5 @@
 """What a configuration may say, and whether a service is what it wants."""
 
-import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
@@ -8,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from ashore_discovery.handlers.globs import Glob, fits
 from ashore_discovery.handlers.mdns.presets import KINDS, Preset
 from ashore_discovery.model import Facts
 
@@ -16,7 +16,6 @@ SERVICE_TYPE: Final = re.compile(
 )
 """RFC 6763, section 7, without its 15 characters and with underscores: makers took neither seriously."""
 _Value = Annotated[str, Meta(max_length=256)]
-_Glob = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TxtRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -38,12 +37,24 @@ class MdnsDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         list[Preset], Meta(max_length=32, description="Kinds of devices, where service types are not known by heart")
     ] = []
     names: Annotated[
-        list[_Glob], Meta(max_length=64, description="The instance's name looks like one of these: `Gate *`")
+        list[Glob], Meta(max_length=64, description="The instance's name looks like one of these: `Gate *`")
     ] = []
     exclude_names: Annotated[
-        list[_Glob], Meta(max_length=64, description="The instance's name looks like none of these")
+        list[Glob], Meta(max_length=64, description="The instance's name looks like none of these")
     ] = []
     txt: Annotated[list[TxtRule], Meta(max_length=64, description="All of these hold for the TXT record")] = []
+
+
+class MdnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the node's file may say."""
+
+    check_seconds: Annotated[
+        float, Meta(ge=0, description="How often each host is asked whether it is there; 0 is never")
+    ] = 1.5
+    all_types: Annotated[
+        bool, Meta(description="Browse every service type that anybody announces, for the inventory")
+    ] = False
+    most_services: Annotated[int, Meta(ge=1, le=50_000, description="So many are looked at on each interface")] = 2000
 
 
 def service_type(text: str) -> str:
@@ -75,9 +86,9 @@ def refusal(details: MdnsDetails, facts: Facts) -> str | None:
     found, name = str(facts.get("type", "")), str(facts.get("name", ""))
     if not _kind_fits(details, found, name):
         return f"'{found}' is none of its service types"
-    if details.names and not any(_like(name, pattern) for pattern in details.names):
+    if details.names and not any(fits(name, pattern) for pattern in details.names):
         return f"its name is '{name[:80]}', not like {', '.join(details.names)}"
-    excluded = next((pattern for pattern in details.exclude_names if _like(name, pattern)), None)
+    excluded = next((pattern for pattern in details.exclude_names if fits(name, pattern)), None)
     if excluded is not None:
         return f"its name is '{name[:80]}', and {excluded} is excluded"
     wrong = (_wrong(rule, facts) for rule in details.txt)
@@ -88,7 +99,7 @@ def _kind_fits(details: MdnsDetails, found: str, name: str) -> bool:
     if any(service_type(text) == found for text in details.services):
         return True
     kinds = (KINDS[preset] for preset in details.presets)
-    return any(found in kind.services and _like(name, kind.names.get(found, "*")) for kind in kinds)
+    return any(found in kind.services and fits(name, kind.names.get(found, "*")) for kind in kinds)
 
 
 def _wrong(rule: TxtRule, facts: Facts) -> str | None:
@@ -101,10 +112,6 @@ def _wrong(rule: TxtRule, facts: Facts) -> str | None:
     if value is None:
         return f"the TXT key {key} is not known"
     if rule.glob is not None:
-        return None if _like(str(value), rule.glob) else f"the TXT key {key} is '{str(value)[:80]}', not {rule.glob}"
+        return None if fits(str(value), rule.glob) else f"the TXT key {key} is '{str(value)[:80]}', not {rule.glob}"
     same = str(value).casefold() == (rule.equals or "").casefold()
     return None if same else f"the TXT key {key} is '{str(value)[:80]}', not {rule.equals}"
-
-
-def _like(text: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(text.casefold(), pattern.casefold())

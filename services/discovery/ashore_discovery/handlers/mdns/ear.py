@@ -27,15 +27,15 @@ from zeroconf import (  # type: ignore[attr-defined]
 from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
+from ashore_discovery.handlers.datagrams import keep_to
 from ashore_discovery.handlers.mdns.book import Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE
-from ashore_discovery.handlers.mdns.record import Service, read_addresses, read_host, read_name, read_txt
+from ashore_discovery.handlers.mdns.service import Service, read_addresses, read_host, read_name, read_txt
 
 A, PTR, TXT, AAAA, SRV = 1, 12, 16, 28, 33
 IN: Final = 1
 ALL_TYPES: Final = "_services._dns-sd._udp"
 MOST_TYPES: Final = 128
-_BIND_TO_DEVICE: Final = 25
 _START_SECONDS: Final = 5.0
 
 
@@ -112,8 +112,7 @@ class Ear(RecordUpdateListener):
         """Every socket of a machine hears the groups that any other has joined; this one is for one interface only."""
         for wrapped in zeroconf.engine.readers:
             bound = cast("socket.socket", wrapped.transport.get_extra_info("socket"))
-            with suppress(PermissionError):
-                bound.setsockopt(socket.SOL_SOCKET, _BIND_TO_DEVICE, self.interface.encode() + b"\0")
+            keep_to(bound, self.interface)
 
     async def browse(self, *, again: bool = False) -> None:
         """Ask for all types that are wanted now; `again`: even if they are the same as before."""

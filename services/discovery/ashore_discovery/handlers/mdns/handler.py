@@ -3,25 +3,23 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
-from typing import Annotated, ClassVar, Final, cast
+from typing import Final, cast
 
-import msgspec
-from msgspec import Meta
 from zeroconf import current_time_millis
 
-from ashore_discovery.handler import Context, Handler, HandlerError, Seen
+from ashore_discovery.handler import Context, Handler, Seen
+from ashore_discovery.handlers.mdns.asking import Asking
 from ashore_discovery.handlers.mdns.book import Book
-from ashore_discovery.handlers.mdns.details import MdnsDetails, problems_of, refusal, types_of
+from ashore_discovery.handlers.mdns.details import MdnsDetails, MdnsSettings, problems_of, refusal, types_of
 from ashore_discovery.handlers.mdns.ear import ALL_TYPES, Ear, News, addresses_of
-from ashore_discovery.handlers.mdns.question import Questioner
-from ashore_discovery.handlers.mdns.record import (
+from ashore_discovery.handlers.mdns.rounds import Rounds
+from ashore_discovery.handlers.mdns.service import (
     Service,
     endpoints_of,
     facts_of,
     identity_of,
     properties_of,
 )
-from ashore_discovery.handlers.mdns.rounds import Rounds
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
 Types = frozenset[str]
@@ -35,41 +33,26 @@ CALL_SECONDS: Final = 0.5
 MOST_WAITING: Final = 20_000
 
 
-class MdnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the node's file may say."""
-
-    ask_seconds: Annotated[
-        float, Meta(ge=0, description="How often each host is asked whether it is there; 0 is never")
-    ] = 1.5
-    all_types: Annotated[
-        bool, Meta(description="Browse every service type that anybody announces, for the inventory")
-    ] = False
-    most_services: Annotated[int, Meta(ge=1, le=50_000, description="So many are looked at on each interface")] = 2000
-
-
 class Mdns(Handler[MdnsDetails, Types]):
     """Services on a network."""
 
-    name: ClassVar[str] = "mdns"
-    summary: ClassVar[str] = "Services on a network that announce themselves: mDNS and DNS-SD"
-    details_type: ClassVar[type[msgspec.Struct]] = MdnsDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = MdnsSettings
-    shared: ClassVar[bool] = True
-    per_interface: ClassVar[bool] = True
+    name = "mdns"
+    summary = "Services on a network that announce themselves: mDNS and DNS-SD"
+    details_type = MdnsDetails
+    settings_type = MdnsSettings
+    shared = True
+    per_interface = True
     # A probe keeps its own, much shorter time; this is for one that waits for its turn.
-    probe_timeout: ClassVar[float] = 5.0
+    probe_timeout = 5.0
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        if context.interface is None:
-            raise HandlerError("it listens on one network interface, and was given none")
         self._settings = cast(MdnsSettings, context.settings)
-        self._interface = context.interface
         self._news: asyncio.Queue[Sighting] = asyncio.Queue(MOST_WAITING)
-        self._book = Book(self._settings.most_services)
-        self._ear = Ear(self._interface, self._book, self._heard)
-        self._questioner = Questioner(self._interface, context.network.allows)
-        self._rounds = Rounds(self._book, self._questioner, context.pace, self._tell, current_time_millis)
+        self._book = Book(self._settings.most_services, context.dropped)
+        self._ear = Ear(self.interface, self._book, self._heard)
+        self._asking = Asking(self.interface, context.network.allows)
+        self._rounds = Rounds(self._book, self._asking, context.pace, self._tell, current_time_millis)
         self._full = False
 
     @classmethod
@@ -98,18 +81,18 @@ class Mdns(Handler[MdnsDetails, Types]):
     async def run(self, plan: Types) -> Seen:
         """Listen on the interface as soon as it has an address."""
         self._want(plan)
-        await self._questioner.open()
+        await self._asking.open()
         try:
-            if self._settings.ask_seconds:
-                self.context.spawn(self._rounds.keep(self._settings.ask_seconds))
-            while not (addresses := addresses_of(self._interface)):
-                self.context.report("degraded", f"{self._interface} has no address yet")
+            if self._settings.check_seconds:
+                self.context.spawn(self._rounds.keep(self._settings.check_seconds))
+            while not (addresses := addresses_of(self.interface)):
+                self.context.report("degraded", f"{self.interface} has no address yet")
                 await asyncio.sleep(FIRST_LOOK_SECONDS)
             async with self._ear.listening(addresses), aclosing(self._listen()) as found:
                 async for item in found:
                     yield item
         finally:
-            self._questioner.close()
+            self._asking.close()
 
     async def _listen(self) -> Seen:
         begun = self.context.clock()
@@ -148,6 +131,7 @@ class Mdns(Handler[MdnsDetails, Types]):
     def _tell(self, news: News) -> None:
         """Queue a sighting. Where nobody takes them, the latest are lost rather than the agent's memory."""
         if self._news.full():
+            self.context.dropped(f"{news.service.id}: more is heard than can be said")
             return
         late = max(0.0, current_time_millis() - news.millis) / 1000
         self._news.put_nowait(_sighting(news, self.context.clock() - late))

@@ -10,10 +10,10 @@ import itertools
 from collections.abc import Callable
 from typing import Final, Literal
 
+from ashore_discovery.handlers.mdns.asking import Asking
 from ashore_discovery.handlers.mdns.book import Book, Host
 from ashore_discovery.handlers.mdns.ear import News
-from ashore_discovery.handlers.mdns.question import Questioner
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handlers.mdns.service import Service
 from ashore_discovery.limits import Pace
 
 FIRST_TRIES: Final = 3
@@ -29,10 +29,10 @@ class Rounds:
     """Who is asked when, and what follows from it."""
 
     def __init__(
-        self, book: Book, questioner: Questioner, pace: Pace, tell: Callable[[News], None], millis: Callable[[], float]
+        self, book: Book, asking: Asking, pace: Pace, tell: Callable[[News], None], millis: Callable[[], float]
     ) -> None:
         self._book = book
-        self._questioner = questioner
+        self._asking = asking
         self._pace = pace
         self._tell = tell
         self._millis = millis
@@ -73,10 +73,10 @@ class Rounds:
         """Whether it answers; None where it cannot be asked. A silent host is asked once for all its services."""
         host = self._book.host_of(service)
         if host is None or not host.unanswered:
-            return await self._questioner.ask(service)
+            return await self._asking.ask(service)
         key = service.host.lower()
         if key not in self._shared:
-            task = asyncio.create_task(self._questioner.ask(service), name=f"ask-{key}")
+            task = asyncio.create_task(self._asking.ask(service), name=f"ask-{key}")
             self._shared[key] = task
             task.add_done_callback(lambda _: self._shared.pop(key, None))
         return await asyncio.shield(self._shared[key])
@@ -104,7 +104,7 @@ class Rounds:
     async def _meet(self, key: str, host: Host) -> bool:
         """Find out whether it answers for a service at all."""
         id = host.next_untried(FIRST_TRIES)  # noqa: A001 - a sighting's own word
-        if id is None or host.unanswered or not self._questioner.addresses(self._book.services[id]):
+        if id is None or host.unanswered or not self._asking.addresses(self._book.services[id]):
             return False
         host.tries[id] = host.tries.get(id, 0) + 1
         alive = await self._ask(id)
@@ -116,7 +116,7 @@ class Rounds:
     async def _ask(self, id: str) -> bool | None:  # noqa: A002 - a sighting's own word
         await self._pace()
         service = self._book.services.get(id)
-        return None if service is None else await self._questioner.ask(service)
+        return None if service is None else await self._asking.ask(service)
 
     def _conclude(self, host: Host, id: str, seconds: float, *, alive: bool) -> None:  # noqa: A002 - see above
         if alive:

@@ -5,18 +5,18 @@ that has just been heard of on the network is looked at within milliseconds.
 """
 
 import asyncio
-import fnmatch
 import ipaddress
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Annotated, ClassVar, Final, cast
+from typing import Final, cast
 
 import msgspec
-from msgspec import Meta
 
 from ashore_discovery.handler import Context, Handler, Seen
+from ashore_discovery.handlers.globs import misfit
 from ashore_discovery.handlers.modbus import client, frames
+from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettings
 from ashore_discovery.handlers.modbus.hints import Hints
 from ashore_discovery.handlers.modbus.targets import MOST_ADDRESSES, Server, Servers, Target, names, servers
 from ashore_discovery.handlers.neighbours import Neighbours
@@ -31,37 +31,18 @@ _ANEW: Final = (0.0, 1.0, 3.0, 9.0)
 """Who has just joined the network may not serve yet."""
 _NOT_AGAIN_SECONDS: Final = 60.0
 """Our own questions make neighbours, and those would be hints again."""
-Glob = Annotated[str, Meta(min_length=1, max_length=256)]
-Globs = Annotated[list[Glob], Meta(max_length=64)]
-
-
-class ModbusDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a configuration may say. Each list of patterns must fit once; an empty one asks nothing."""
-
-    targets: Annotated[list[Target], Meta(min_length=1, max_length=64, description="What may be asked, and no more")]
-    vendors: Annotated[Globs, Meta(description="The vendor's name in the identification: `Schneider*`")] = []
-    products: Annotated[Globs, Meta(description="The code or the name of the product, or of its model")] = []
-    revisions: Annotated[Globs, Meta(description="The revision: `V2.*`")] = []
-
-
-class ModbusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the node's file may say."""
-
-    sweep_seconds: Annotated[float, Meta(ge=1, description="How often all addresses are asked")] = 300.0
-    check_seconds: Annotated[float, Meta(ge=0.2, description="How often each device found is asked again")] = 1.0
-    hints: Annotated[bool, Meta(description="Whether an address that is heard of is asked at once")] = True
 
 
 class Modbus(Handler[ModbusDetails, Plan]):
     """Servers of Modbus over TCP, and what is behind them."""
 
-    name: ClassVar[str] = "modbus"
-    summary: ClassVar[str] = "Controllers, meters and drives by Modbus over TCP, in address ranges that are named"
-    details_type: ClassVar[type[msgspec.Struct]] = ModbusDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = ModbusSettings
-    shared: ClassVar[bool] = True
+    name = "modbus"
+    summary = "Controllers, meters and drives by Modbus over TCP, in address ranges that are named"
+    details_type = ModbusDetails
+    settings_type = ModbusSettings
+    shared = True
     # A connection and up to three answers, for which a slow serial line behind a gateway may need its time.
-    probe_timeout: ClassVar[float] = 3.0
+    probe_timeout = 3.0
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -70,7 +51,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
         self._ports: dict[str, list[Server]] = {}
         self._found: set[str] = set()
         self._neighbours = Neighbours(context.clock)
-        self._sweep_now = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -85,16 +66,16 @@ class Modbus(Handler[ModbusDetails, Plan]):
     def replan(self, plan: Plan) -> bool:
         """Other addresses are asked now."""
         self._aim(plan)
-        self._sweep_now.set()
+        self._scan_now.set()
         return True
 
     async def scan(self) -> None:
         """Ask all addresses now."""
-        self._sweep_now.set()
+        self._scan_now.set()
 
     async def run(self, plan: Plan) -> Seen:
         """Listen for hints first and sweep then, so that nothing falls in between."""
-        hints = Hints(self._wanted)
+        hints = Hints(self._wanted, self.context.dropped)
         try:
             reason = hints.open() if self._settings.hints else "hints are switched off"
             self.context.report("polling", "; ".join(filter(None, (self._aim(plan), reason))))
@@ -121,7 +102,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
     async def _sweeps(self) -> None:
         while True:
             begun = self.context.clock()
-            self._sweep_now.clear()
+            self._scan_now.clear()
             order = list(self._servers)
             # Whoever counts who asks in turn of addresses takes us for a worm.
             secrets.SystemRandom().shuffle(order)
@@ -132,8 +113,8 @@ class Modbus(Handler[ModbusDetails, Plan]):
                     group.create_task(self._look(server)).add_done_callback(lambda _: self._at_once.release())
             await self._out.put(Swept(begun=begun))
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.sweep_seconds):
-                    await self._sweep_now.wait()
+                async with asyncio.timeout(self._settings.scan_seconds):
+                    await self._scan_now.wait()
 
     def _wanted(self, address: str) -> bool:
         """Whether a hint is worth looking at."""
@@ -178,7 +159,10 @@ class Modbus(Handler[ModbusDetails, Plan]):
                             found += 1
                             at = self.context.clock() if wire_at is None else wire_at
                             await self._say(self._sighting(server, unit, texts, cause, at))
-            except (client.SilentError, client.BusyError, frames.FrameError):
+            except (client.SilentError, client.BusyError):
+                return found > 0
+            except frames.FrameError as error:
+                self.context.dropped(f"answer of {server.address}:{server.port}: {error}")
                 return found > 0
         return found > 0
 
@@ -246,16 +230,13 @@ class Modbus(Handler[ModbusDetails, Plan]):
         server, unit = _server_of(facet.id), int(facet.id.rpartition("/")[2])
         if not any(names(target, server, unit) for target in details.targets):
             return Refusal(f"{facet.id} is not among the targets")
-        for wanted, facts in (
+        conditions = (
             (details.vendors, ("vendor",)),
             (details.products, ("product", "product_name", "model")),
             (details.revisions, ("revision",)),
-        ):
-            found = [str(facet.facts[name]) for name in facts if name in facet.facts]
-            if wanted and not any(fnmatch.fnmatchcase(a.casefold(), b.casefold()) for a in found for b in wanted):
-                shown = ", ".join(found) or "not known"
-                return Refusal(f"its {facts[0]}: {shown}, and none is like {', '.join(wanted)[:200]}")
-        return Offer(properties=dict(_properties(facet)))
+        )
+        why = misfit(facet.facts, conditions)
+        return Refusal(why) if why is not None else Offer(properties=dict(_properties(facet)))
 
 
 def _frozen(target: Target) -> Target:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
+from ashore_discovery.handler import uncounted
 from ashore_discovery.handlers import neighbours
 
 _ARP: Final = 0x0806
@@ -38,8 +39,9 @@ def from_arp(frame: bytes) -> str | None:
 class Hints:
     """Both sources, as far as they can be had."""
 
-    def __init__(self, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, wanted: Callable[[str], bool], dropped: Callable[[str], None] = uncounted) -> None:
         self._wanted = wanted
+        self._count = dropped
         self._queue: asyncio.Queue[str] = asyncio.Queue(_MOST_WAITING)
         self._open = ExitStack()
 
@@ -72,7 +74,11 @@ class Hints:
             return
         found = [from_arp(data)] if is_frame else [one.address for one in neighbours.read(data)]
         for address in found:
-            if address is not None and not self._queue.full() and self._wanted(address):
+            if address is None:
+                continue
+            if self._queue.full():
+                self._count(f"hint at {address}: {_MOST_WAITING} wait already")
+            elif self._wanted(address):
                 self._queue.put_nowait(address)
 
 

@@ -12,7 +12,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ashore_discovery.handler import Context
+from ashore_discovery.handler import Context, uncounted
 from ashore_discovery.handlers.mqtt.details import Broker
 from ashore_discovery.handlers.mqtt.tls import tls_context
 
@@ -25,8 +25,11 @@ _quiet.setLevel(logging.CRITICAL)
 class Incoming(asyncio.Queue[aiomqtt.Message]):
     """A queue that is bounded, knows when each message came, and whether one was lost."""
 
-    def __init__(self, clock: Callable[[], float], largest: int, size: int) -> None:
+    def __init__(
+        self, clock: Callable[[], float], largest: int, size: int, dropped: Callable[[str], None] = uncounted
+    ) -> None:
         super().__init__(size)
+        self._count = dropped
         self._clock, self._largest = clock, largest
         self.times: deque[float] = deque()
         self.overflowed = False
@@ -36,9 +39,11 @@ class Incoming(asyncio.Queue[aiomqtt.Message]):
         """Take it, if it is small enough and there is room."""
         if isinstance(item.payload, bytes) and len(item.payload) > self._largest:
             self.too_large += 1
+            self._count(f"message of {len(item.payload)} bytes at {item.topic}, and {self._largest} are taken")
             return
         if self.full():
             self.overflowed = True
+            self._count(f"message at {item.topic}: {self.maxsize} wait already")
             return
         super().put_nowait(item)
         self.times.append(self._clock())
@@ -47,7 +52,7 @@ class Incoming(asyncio.Queue[aiomqtt.Message]):
 @asynccontextmanager
 async def opened(form: Broker, context: Context) -> AsyncIterator[tuple[aiomqtt.Client, Incoming]]:
     """A connection, which ends with the block; raise MqttError, HandlerError or OSError."""
-    incoming = Incoming(context.clock, form.largest, form.queue)
+    incoming = Incoming(context.clock, form.largest, form.queue, context.dropped)
     five = form.protocol == "5"
     client = aiomqtt.Client(
         form.host,

@@ -1,13 +1,11 @@
 """The handler `mqtt`: devices at brokers, by whatever scheme they announce themselves."""
 
 import asyncio
-import fnmatch
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Final, NamedTuple, cast
-
-import msgspec
+from typing import Final, NamedTuple, cast
 
 from ashore_discovery.handler import Context, Handler, Limits, Seen
+from ashore_discovery.handlers.globs import fits, texts
 from ashore_discovery.handlers.mqtt import topic_map
 from ashore_discovery.handlers.mqtt.details import (
     AnyScheme,
@@ -41,15 +39,13 @@ class _Running(NamedTuple):
 class Mqtt(Handler[MqttDetails, Plan]):
     """Devices at MQTT brokers."""
 
-    name: ClassVar[str] = "mqtt"
-    summary: ClassVar[str] = (
-        "Devices at MQTT brokers: our own births and wills, Home Assistant, Sparkplug B, any topics"
-    )
-    details_type: ClassVar[type[msgspec.Struct]] = MqttDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = MqttSettings
-    shared: ClassVar[bool] = True
-    probe_timeout: ClassVar[float] = 3.0
-    limits: ClassVar[Limits] = Limits(devices=5000, burst=2000, per_second=10)
+    name = "mqtt"
+    summary = "Devices at MQTT brokers: our own births and wills, Home Assistant, Sparkplug B, any topics"
+    details_type = MqttDetails
+    settings_type = MqttSettings
+    shared = True
+    probe_timeout = 3.0
+    limits = Limits(devices=5000, burst=2000, per_second=10)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -160,8 +156,7 @@ class Mqtt(Handler[MqttDetails, Plan]):
             return Refusal(f"it announces itself by {record.scheme}, which the configuration does not name")
         for name, pattern in details.facts.items():
             value = facet.facts.get(name, "")
-            texts = value if isinstance(value, list) else [str(value)]
-            if not any(fnmatch.fnmatchcase(one.casefold(), pattern.casefold()) for one in texts):
+            if not any(fits(one, pattern) for one in texts(value)):
                 return Refusal(f"{name} is '{str(value)[:80]}', not like {pattern}")
         scheme = record.scheme.partition(":")[0]
         return Offer(properties={"MQTT_URL": record.url, "MQTT_SCHEME": scheme, "MQTT_TOPIC": record.topic})

@@ -139,6 +139,7 @@ class Link:
         for item in heard.items:
             await self._out(item)
         if heard.rejected:
+            self._context.dropped(f"broker '{self.name}': {heard.rejected}")
             self._complain(heard.rejected)
         # Waiting here for the broker's answers would keep the messages waiting that come before them.
         self._topics |= dict.fromkeys(heard.listen, True) | dict.fromkeys(heard.forget, False)

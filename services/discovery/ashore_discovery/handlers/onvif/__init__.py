@@ -5,7 +5,6 @@ wsdiscovery.py  Hello, Bye, Probe and Resolve in both namespaces, read and writt
 details.py      what a configuration may say, Akri's filters among it; pure
 credentials.py  whose user and password: Akri's keys; pure
 security.py     WS-Security's digest and HTTP's; pure
-post.py         one POST over HTTP, without redirects and with every limit
 camera.py       the questions that a device answers over SOAP
 sockets.py      the group, and where questions come from
 knowing.py      what is known of one device: from its words to a sighting; pure

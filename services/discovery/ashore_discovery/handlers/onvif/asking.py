@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.http import Place
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.camera import Camera
 from ashore_discovery.handlers.onvif.knowing import Known
-from ashore_discovery.handlers.onvif.post import Place
-from ashore_discovery.handlers.onvif.sockets import Datagram, Sockets
+from ashore_discovery.handlers.onvif.sockets import Sockets
 
 FIRST_SECONDS: Final = 0.2
 """So long a direct question alone is waited for; on a network at work its answer takes a millisecond."""
@@ -28,13 +29,13 @@ class Asking:
 
     def heard(self, datagram: Datagram) -> bool:
         """Whether it is an answer that somebody here waits for; it is not even parsed."""
-        answered = wsdiscovery.relates_to(datagram.data)
+        answered = wsdiscovery.relates_to(datagram.body)
         found = self._waiting.get(answered)
         if found is None:
             return False
         epr, future = found
         # Another device may have got the address of the one that was asked.
-        if epr in datagram.data.lower() and not future.done():
+        if epr in datagram.body.lower() and not future.done():
             future.set_result(True)
         return True
 

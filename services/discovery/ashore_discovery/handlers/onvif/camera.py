@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
+from ashore_discovery.handlers.http import LARGEST_BODY, Answer, HttpError, Place, ask
 from ashore_discovery.handlers.onvif import markup, security
 from ashore_discovery.handlers.onvif.credentials import Credential
 from ashore_discovery.handlers.onvif.markup import MarkupError, child, descendant, local, text
-from ashore_discovery.handlers.onvif.post import LARGEST_BODY, Answer, Place, PostError, post
 
 MOST_TRIED: Final = 2
 """So many credentials are tried; cameras lock out who tries more."""
@@ -77,12 +77,12 @@ class Camera:
         """Whether something that speaks HTTP is there, whatever it answers."""
         try:
             await self._post("GetSystemDateAndTime")
-        except PostError:
+        except HttpError:
             return False
         return True
 
     async def tell(self) -> Told:
-        """Everything; raise PostError where it cannot be asked at all."""
+        """Everything; raise HttpError where it cannot be asked at all."""
         try:
             information = await self._ask("GetDeviceInformation")
         except RefusedError as error:
@@ -99,7 +99,7 @@ class Camera:
     async def _macs(self) -> list[str]:
         try:
             return hardware_addresses(await self._ask("GetNetworkInterfaces"))
-        except (FaultError, RefusedError, PostError):
+        except (FaultError, RefusedError, HttpError):
             # Plain users may not ask this at some makers', and small devices do not have it.
             return []
 
@@ -146,10 +146,10 @@ class Camera:
     async def _post(self, operation: str, security_header: str = "", headers: Headers | None = None) -> Answer:
         await self._pace()
         action = f'action="{_DEVICE}/{operation}"'
-        return await post(
+        return await ask(
             self._where,
-            envelope(operation, security_header),
             {"Content-Type": f"application/soap+xml; charset=utf-8; {action}", **(headers or {})},
+            envelope(operation, security_header),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from ashore_discovery.handlers.globs import texts
 from ashore_discovery.handlers.onvif import credentials
 from ashore_discovery.model import Facet, Offer, Refusal
 
@@ -43,7 +44,7 @@ class OnvifDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class OnvifSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the node's file may say."""
 
-    probe_seconds: Annotated[
+    scan_seconds: Annotated[
         float, Meta(ge=1, description="How often it looks around, for devices that do not say hello")
     ] = 15.0
     check_seconds: Annotated[
@@ -70,10 +71,10 @@ def offer(details: OnvifDetails, facet: Facet) -> Offer | Refusal:
     """A device that passes all filters, with what Akri's brokers know."""
     facts = facet.facts
     checks: tuple[tuple[str, FilterList | None, list[str], Callable[[str], str]], ...] = (
-        ("address", details.ip_addresses, _listed(facts.get("addresses")), str.lower),
-        ("hardware address", details.mac_addresses, _listed(facts.get("mac")), _plain_mac),
-        ("scope", details.scopes, _listed(facts.get("scopes")), str),
-        ("UUID", details.uuids, _listed(facts.get("uuid")), _plain_uuid),
+        ("address", details.ip_addresses, texts(facts.get("addresses")), str.lower),
+        ("hardware address", details.mac_addresses, texts(facts.get("mac")), _plain_mac),
+        ("scope", details.scopes, texts(facts.get("scopes")), str),
+        ("UUID", details.uuids, texts(facts.get("uuid")), _plain_uuid),
     )
     for what, wanted, values, plain in checks:
         why = _refused(what, wanted, {plain(value) for value in values}, plain)
@@ -98,12 +99,6 @@ def _refused(what: str, wanted: FilterList | None, values: set[str], plain: Call
     if wanted.action == "Include":
         return None if named else f"no {what} of it is included: {', '.join(sorted(values))[:300] or 'it has none'}"
     return f"its {what} is excluded: {', '.join(sorted(named))[:300]}" if named else None
-
-
-def _listed(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _plain_mac(text: str) -> str:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from ashore_discovery.handler import uncounted
 from ashore_discovery.limits import Pace
 
 MOST_SENDERS: Final = 1024
@@ -18,8 +19,9 @@ _NEW_PER_SECOND, _NEW_AT_ONCE = 0.5, 64
 class Gate:
     """Who may still speak, and what was already said."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], dropped: Callable[[str], None] = uncounted) -> None:
         self._clock = clock
+        self._count = dropped
         self._everybody = Pace(_ALL_PER_SECOND, _ALL_AT_ONCE, clock)
         self._talking: OrderedDict[str, Pace] = OrderedDict()
         self._founding: OrderedDict[str, Pace] = OrderedDict()
@@ -30,11 +32,12 @@ class Gate:
     def admits(self, sender: str) -> bool:
         """Whether this datagram may be read."""
         pace = self._of(self._talking, sender, _ONE_PER_SECOND, _ONE_AT_ONCE)
-        return (pace.take() and self._everybody.take()) or self.refuse()
+        return (pace.take() and self._everybody.take()) or self.refuse(sender, "too many messages")
 
     def founds(self, sender: str) -> bool:
         """Whether this sender may name one more device that nobody has heard of."""
-        return self._of(self._founding, sender, _NEW_PER_SECOND, _NEW_AT_ONCE).take() or self.refuse()
+        pace = self._of(self._founding, sender, _NEW_PER_SECOND, _NEW_AT_ONCE)
+        return pace.take() or self.refuse(sender, "too many new devices")
 
     def is_new(self, thing: object) -> bool:
         """Whether this was not said before: everything is sent two to four times over UDP."""
@@ -48,8 +51,9 @@ class Gate:
             self._said.popitem(last=False)
         return True
 
-    def refuse(self) -> bool:
+    def refuse(self, sender: str, why: str) -> bool:
         """Count one that is not taken."""
+        self._count(f"datagram of {sender}: {why}")
         self.refused += 1
         self.refused_at = self._clock()
         return False

@@ -3,21 +3,22 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar, Final, cast
+from typing import Final, cast
 
 import msgspec
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
+from ashore_discovery.handlers.datagrams import Datagram
 from ashore_discovery.handlers.onvif import details as written
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.asking import new_id
+from ashore_discovery.handlers.onvif.book import Book
 from ashore_discovery.handlers.onvif.details import OnvifDetails, OnvifSettings
 from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.knowing import from_facet, learnt
 from ashore_discovery.handlers.onvif.markup import MarkupError
-from ashore_discovery.handlers.onvif.sockets import Datagram, Sockets, carries
-from ashore_discovery.handlers.onvif.table import Table
-from ashore_discovery.handlers.onvif.watching import Watching
+from ashore_discovery.handlers.onvif.rounds import Rounds
+from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
@@ -38,25 +39,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Onvif(Handler[OnvifDetails, Plan]):
     """Cameras, recorders and door controllers on one network."""
 
-    name: ClassVar[str] = "onvif"
-    summary: ClassVar[str] = "IP cameras and other ONVIF devices, by WS-Discovery and SOAP; Akri's `onvif`"
-    details_type: ClassVar[type[msgspec.Struct]] = OnvifDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = OnvifSettings
-    shared: ClassVar[bool] = True
-    per_interface: ClassVar[bool] = True
+    name = "onvif"
+    summary = "IP cameras and other ONVIF devices, by WS-Discovery and SOAP; Akri's `onvif`"
+    details_type = OnvifDetails
+    settings_type = OnvifSettings
+    shared = True
+    per_interface = True
     # Three of them, and what lies between, must be over within five seconds of a pulled plug.
-    probe_timeout: ClassVar[float] = 0.7
+    probe_timeout = 0.7
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(OnvifSettings, context.settings)
         self._plan = Plan()
-        self._gate = Gate(context.clock)
+        self._gate = Gate(context.clock, context.dropped)
         self._queue: asyncio.Queue[Datagram | Sighting | Swept] = asyncio.Queue()
-        self._sockets = Sockets(context.interface or "", context.clock, self._receive)
-        self._table = Table(context, self._settings, self._queue.put_nowait)
-        self._watching = Watching(context, self._settings, self._sockets, self._table)
-        self._look = asyncio.Event()
+        self._sockets = Sockets(self.interface, context.clock, self._receive)
+        self._book = Book(context, self._settings, self._queue.put_nowait)
+        self._rounds = Rounds(context, self._settings, self._sockets, self._book)
+        self._scan_now = asyncio.Event()
         self._works = False
         self._without = ""
 
@@ -73,12 +74,12 @@ class Onvif(Handler[OnvifDetails, Plan]):
         """Other credentials are tried at once where the old ones were not taken."""
         changed, self._plan = plan.properties != self._plan.properties, plan
         if changed and self._works:
-            self._table.use([dict(one) for one in plan.properties])
+            self._book.use([dict(one) for one in plan.properties])
         return True
 
     async def scan(self) -> None:
         """Look around now."""
-        self._look.set()
+        self._scan_now.set()
 
     async def run(self, plan: Plan) -> Seen:
         """Listen first, look around then, and ask all the time whether everybody is there."""
@@ -86,10 +87,10 @@ class Onvif(Handler[OnvifDetails, Plan]):
         try:
             self._without = await self._sockets.open(ipv6=self._settings.ipv6)
             self._works = True
-            self._table.use([dict(one) for one in plan.properties])
+            self._book.use([dict(one) for one in plan.properties])
             self._report()
             self.context.spawn(self._look_around())
-            self.context.spawn(self._watching.run())
+            self.context.spawn(self._rounds.run())
             while True:
                 item = await self._queue.get()
                 if isinstance(item, Datagram):
@@ -98,28 +99,28 @@ class Onvif(Handler[OnvifDetails, Plan]):
                 else:
                     yield item
         except OSError as error:
-            raise HandlerError(f"WS-Discovery cannot be heard on {self.context.interface}: {error}") from error
+            raise HandlerError(f"WS-Discovery cannot be heard on {self.interface}: {error}") from error
         finally:
             self._works = False
             self._sockets.close()
 
     async def probe(self, facet: Facet) -> bool | None:
         """Ask it in every way there is."""
-        if not self._works or not carries(self.context.interface):
+        if not self._works or not carries(self.interface):
             return None
-        known = self._table.get(facet.id) or from_facet(facet)
+        known = self._book.get(facet.id) or from_facet(facet)
         # The tracker asks few at a time, and waiting for our turn would look like silence: so there is no pace here.
-        return await self._watching.ask(known, PROBE_SECONDS)
+        return await self._rounds.ask(known, PROBE_SECONDS)
 
     async def enrich(self, facet: Facet) -> Learnt | None:
         """Ask for maker, model, firmware and hardware addresses."""
         if not self._settings.enrich or not self._works:
             return None
-        known = self._table.get(facet.id) or from_facet(facet)
+        known = self._book.get(facet.id) or from_facet(facet)
         # A thousand forgeries, each waited for as if it were still booting, would keep everybody else waiting.
-        if not known.proven and not await self._watching.verify(known):
+        if not known.proven and not await self._rounds.verify(known):
             return None
-        known.enriched = await self._table.ask(known) or known.enriched
+        known.enriched = await self._book.ask(known) or known.enriched
         self._report()
         return learnt(known)
 
@@ -135,59 +136,61 @@ class Onvif(Handler[OnvifDetails, Plan]):
         return written.offer(details, facet)
 
     def _receive(self, datagram: Datagram) -> None:
-        if self._watching.asking.heard(datagram):
+        if self._rounds.asking.heard(datagram):
             return
-        if not self.context.network.allows(datagram.sender) or self._queue.qsize() > MOST_QUEUED:
-            self._gate.refuse()
+        if not self.context.network.allows(datagram.address):
+            self._gate.refuse(datagram.address, "from no network that may be asked")
+        elif self._queue.qsize() > MOST_QUEUED:
+            self._gate.refuse(datagram.address, "too many wait")
         # A repetition costs its sender nothing, since over UDP everything is said several times.
-        elif self._gate.is_new((datagram.sender, hash(datagram.data))) and self._gate.admits(datagram.sender):
+        elif self._gate.is_new((datagram.address, hash(datagram.body))) and self._gate.admits(datagram.address):
             self._queue.put_nowait(datagram)
 
     def _read(self, datagram: Datagram) -> Iterator[Sighting]:
         try:
-            message = wsdiscovery.parse(datagram.data)
+            message = wsdiscovery.parse(datagram.body)
         except MarkupError as error:
-            self._gate.refuse()
-            self.context.log.debug("datagram cannot be read", sender=datagram.sender, reason=str(error))
+            self._gate.refuse(datagram.address, str(error))
+            self.context.log.debug("datagram cannot be read", sender=datagram.address, reason=str(error))
             return
         for target in message.targets:
             # One message comes over several sockets, and is one.
-            if self._gate.is_new((message.message_id or datagram.at, message.kind, target.epr, datagram.sender)):
+            if self._gate.is_new((message.message_id or datagram.at, message.kind, target.epr, datagram.address)):
                 found = self._hear(message, target, datagram)
                 if found is not None:
                     yield found
 
     def _hear(self, message: Message, target: Target, datagram: Datagram) -> Sighting | None:
         if message.kind == "Bye":
-            left = self._table.bye(target, datagram, self._watching)
+            left = self._book.bye(target, datagram, self._rounds.doubt_bye)
             if left is None:
-                self._gate.refuse()
+                self._gate.refuse(datagram.address, "a goodbye for another device")
             return left
-        self._watching.asking.spoke(target.epr)
+        self._rounds.asking.spoke(target.epr)
         if not target.is_onvif and (target.types or target.scopes):
             return None
         if not target.is_complete and self.context.pace.take():
-            self._sockets.ask(wsdiscovery.probe(new_id(), "", message.version), datagram.sender)
-        known = self._table.get(target.epr)
-        if known is None and not (target.is_onvif and self._gate.founds(datagram.sender)):
+            self._sockets.ask(wsdiscovery.probe(new_id(), "", message.version), datagram.address)
+        known = self._book.get(target.epr)
+        if known is None and not (target.is_onvif and self._gate.founds(datagram.address)):
             return None
-        return self._table.hear(message, target, datagram)
+        return self._book.hear(message, target, datagram)
 
     async def _look_around(self) -> None:
         """Ask everybody who they are; at the start and when told, what does not answer is missing."""
         complete = True
         await asyncio.sleep(random.uniform(0, 0.1))  # noqa: S311 - so that not all agents ask at once
         while True:
-            self._look.clear()
+            self._scan_now.clear()
             begun = self.context.clock()
             await self._ask_everybody(begun + self._plan.timeout)
-            self._watching.miss_mute(begun)
+            self._rounds.miss_mute(begun)
             if complete:
                 self._queue.put_nowait(Swept(begun=begun))
             self._report()
             try:
-                async with asyncio.timeout(self._settings.probe_seconds * random.uniform(0.9, 1.1)):  # noqa: S311
-                    complete = await self._look.wait()
+                async with asyncio.timeout(self._settings.scan_seconds * random.uniform(0.9, 1.1)):  # noqa: S311
+                    complete = await self._scan_now.wait()
             except TimeoutError:
                 complete = False
 
@@ -204,7 +207,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
 
     def _report(self) -> None:
         """Say in health how it works, and what is in the way."""
-        reasons = [self._without, *self._table.troubles()]
+        reasons = [self._without, *self._book.troubles()]
         flooded = self._gate.refused and self.context.clock() - self._gate.refused_at < FLOOD_SECONDS
         if flooded:
             reasons.append(f"{self._gate.refused} messages were not taken: too many, malformed, or from elsewhere")

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ashore_discovery.handlers.http import Place, place
 from ashore_discovery.handlers.onvif.camera import Told
-from ashore_discovery.handlers.onvif.post import Place, place
 from ashore_discovery.handlers.onvif.wsdiscovery import MOST_SCOPES, Target, Version
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facet, Facts, Identity, Learnt, Sighting
@@ -141,15 +141,6 @@ def sighting(known: Known, urls: dict[str, Place], cause: str, at: float) -> Sig
         endpoints=list(urls),
         wire_at=at,
     )
-
-
-def neighbour(address: str, table: str) -> str:
-    """The hardware address beside an address in the kernel's table, as `/proc/net/arp` prints it."""
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 3 and fields[0] == address and fields[3] != "00:00:00:00:00:00":  # noqa: PLR2004
-            return fields[3].lower()
-    return ""
 
 
 def _scoped(scopes: list[str]) -> Facts:

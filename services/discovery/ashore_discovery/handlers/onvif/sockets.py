@@ -6,27 +6,16 @@ is for one machine to only one of them.
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from ashore_discovery.handlers.datagrams import Datagram, asking_socket, group_socket
 from ashore_discovery.handlers.onvif.wsdiscovery import GROUP_IPV4, GROUP_IPV6, PORT
 
-_IP_MULTICAST_ALL: Final = 49
-_IPV6_MULTICAST_ALL: Final = 29
 _HOPS: Final = 1
-_BUFFER: Final = 1024 * 1024
-
-
-class Datagram(NamedTuple):
-    """What has come, from where, and when."""
-
-    data: bytes
-    sender: str
-    """The address, without a scope."""
-    at: float
+"""WS-Discovery stays on the network where it is asked."""
 
 
 class Sockets(asyncio.DatagramProtocol):
@@ -42,13 +31,13 @@ class Sockets(asyncio.DatagramProtocol):
 
     async def open(self, *, ipv6: bool) -> str:
         """Open them; raise OSError where not even IPv4 can be heard. The answer is what does not work, if anything."""
-        self._index = socket.if_nametoindex(self._interface) if self._interface else 0
-        await self._add(_socket(socket.AF_INET), self._join_ipv4)
-        self._asking[4] = await self._add(_socket(socket.AF_INET), self._ask_ipv4)
+        self._index = socket.if_nametoindex(self._interface)
+        await self._add(group_socket(GROUP_IPV4, PORT, self._interface))
+        self._asking[4] = await self._add(asking_socket(socket.AF_INET, self._interface, hops=_HOPS))
         if ipv6:
             try:
-                await self._add(_socket(socket.AF_INET6), self._join_ipv6)
-                self._asking[6] = await self._add(_socket(socket.AF_INET6), self._ask_ipv6)
+                await self._add(group_socket(GROUP_IPV6, PORT, self._interface))
+                self._asking[6] = await self._add(asking_socket(socket.AF_INET6, self._interface, hops=_HOPS))
             except OSError as error:
                 return f"no IPv6 here: {error}"
         return ""
@@ -75,44 +64,19 @@ class Sockets(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """See asyncio.DatagramProtocol."""
-        self._heard(Datagram(data, addr[0].partition("%")[0], self._clock()))
+        self._heard(Datagram(data, addr[0].partition("%")[0], addr[1], self._clock()))
 
     def error_received(self, exc: Exception) -> None:
         """A neighbour that is not there: its silence is noticed anyway."""
 
-    async def _add(self, sock: socket.socket, configure: Callable[[socket.socket], None]) -> asyncio.DatagramTransport:
+    async def _add(self, made: socket.socket) -> asyncio.DatagramTransport:
         try:
-            configure(sock)
-            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=made)
         except OSError:
-            sock.close()
+            made.close()
             raise
         self._transports.append(transport)
         return transport
-
-    def _join_ipv4(self, sock: socket.socket) -> None:
-        # Otherwise it would hear what programs of this machine have joined on other interfaces.
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-        sock.bind((GROUP_IPV4, PORT))
-        membership = struct.pack("4s4si", socket.inet_aton(GROUP_IPV4), bytes(4), self._index)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-
-    def _ask_ipv4(self, sock: socket.socket) -> None:
-        sock.bind(("", 0))
-        out = struct.pack("4s4si", bytes(4), bytes(4), self._index)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, out)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _HOPS)
-
-    def _join_ipv6(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-        sock.bind((GROUP_IPV6, PORT, 0, self._index))
-        membership = socket.inet_pton(socket.AF_INET6, GROUP_IPV6) + struct.pack("@I", self._index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-
-    def _ask_ipv6(self, sock: socket.socket) -> None:
-        sock.bind(("::", 0))
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _HOPS)
 
 
 def carries(interface: str | None) -> bool:
@@ -123,12 +87,3 @@ def carries(interface: str | None) -> bool:
     except (OSError, ValueError):
         # It reads as an error while the interface is down; a container without /sys cannot tell.
         return not folder.exists()
-
-
-def _socket(family: socket.AddressFamily) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    return sock

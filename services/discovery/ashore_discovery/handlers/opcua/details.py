@@ -4,13 +4,13 @@ The form is Akri's, with two things added: globs among names, and the servers th
 its network.
 """
 
-import fnmatch
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from ashore_discovery.handlers.globs import fits, texts
 from ashore_discovery.handlers.opcua.places import parse
 from ashore_discovery.model import Facet, Offer, Refusal
 
@@ -50,7 +50,7 @@ class Names(_Form, frozen=True, kw_only=True):
 
     def takes(self, name: str) -> bool:
         """Whether an application with this name is wanted."""
-        named = name in self.items or any(fnmatch.fnmatchcase(name, glob) for glob in self.globs)
+        named = name in self.items or any(fits(name, glob, exactly=True) for glob in self.globs)
         return named is (self.action == "Include")
 
 
@@ -64,9 +64,9 @@ class OpcuaDetails(_Form, frozen=True, kw_only=True):
 class OpcuaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the node's file may say."""
 
-    poll_seconds: Annotated[float, Meta(gt=0, description="How often discovery servers are asked")] = 10.0
+    scan_seconds: Annotated[float, Meta(gt=0, description="How often discovery servers are asked")] = 10.0
     check_seconds: Annotated[float, Meta(gt=0, description="How often known servers are asked whether they live")] = 2.5
-    timeout_seconds: Annotated[
+    answer_seconds: Annotated[
         float, Meta(gt=0, le=60, description="How long an answer of a discovery server may take")
     ] = 3.0
     jitter: Annotated[
@@ -115,9 +115,9 @@ def problems(details: OpcuaDetails) -> Iterator[str]:
 def offer(details: OpcuaDetails, facet: Facet) -> Offer | Refusal:
     """Whether the configuration wants the server, and what its broker gets."""
     wanted = set(asked_by(details))
-    found = set(_listed(facet, "found_by"))
+    found = set(texts(facet.facts.get("found_by")))
     if details.opcua_discovery_method.standard.find_servers_on_network:
-        found |= set(_listed(facet, "found_on_network_by"))
+        found |= set(texts(facet.facts.get("found_on_network_by")))
     if not wanted & found:
         return Refusal(f"no discovery server of this configuration names it: not {', '.join(sorted(wanted)) or 'any'}")
     name = _text(facet, "application_name")
@@ -130,11 +130,6 @@ def offer(details: OpcuaDetails, facet: Facet) -> Offer | Refusal:
         "OPCUA_APPLICATION_URI": _text(facet, "application_uri"),
     }
     return Offer(properties={name: value for name, value in told.items() if value})
-
-
-def _listed(facet: Facet, name: str) -> list[str]:
-    value = facet.facts.get(name)
-    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _text(facet: Facet, name: str) -> str:

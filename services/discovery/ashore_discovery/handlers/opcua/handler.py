@@ -3,11 +3,10 @@
 import asyncio
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final, cast
-
-import msgspec
+from typing import Any, Final, cast
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
+from ashore_discovery.handlers.globs import texts
 from ashore_discovery.handlers.opcua import details as form
 from ashore_discovery.handlers.opcua import hello, learning
 from ashore_discovery.handlers.opcua.book import says_alive
@@ -24,11 +23,11 @@ _PROBE_SECONDS: Final = 0.9
 class Opcua(Handler[OpcuaDetails, Plan]):
     """Servers of OPC UA."""
 
-    name: ClassVar[str] = "opcua"
-    summary: ClassVar[str] = "OPC UA servers, by discovery servers, each asked itself whether it is there"
-    details_type: ClassVar[type[msgspec.Struct]] = OpcuaDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = OpcuaSettings
-    shared: ClassVar[bool] = True
+    name = "opcua"
+    summary = "OPC UA servers, by discovery servers, each asked itself whether it is there"
+    details_type = OpcuaDetails
+    settings_type = OpcuaSettings
+    shared = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -84,8 +83,7 @@ class Opcua(Handler[OpcuaDetails, Plan]):
         known = search.book.servers.get(facet.id)
         if known is not None and answer == "answers":
             known.alive = True
-        listed = [facet.facts.get(name) for name in ("found_by", "found_on_network_by")]
-        sources = {str(url) for urls in listed if isinstance(urls, list) for url in urls}
+        sources = {url for name in ("found_by", "found_on_network_by") for url in texts(facet.facts.get(name))}
         witnessed = search.book.witnessed(sources, lambda url: search.is_itself(url, target))
         return says_alive(answer, witnessed=witnessed)
 
@@ -95,7 +93,7 @@ class Opcua(Handler[OpcuaDetails, Plan]):
         if target is None or self._client is None:
             return None
         await self.context.pace()
-        found = await self._client.endpoints(target, self._settings.timeout_seconds)
+        found = await self._client.endpoints(target, self._settings.answer_seconds)
         return learning.learnt(found)
 
 

@@ -32,7 +32,7 @@ class Search:
         self._context = context
         self._settings = settings
         self._client = client
-        self._resolver = Resolver(context.network, context.clock, settings.timeout_seconds)
+        self._resolver = Resolver(context.network, context.clock, settings.answer_seconds)
         self._loops: dict[Question, asyncio.Task[None]] = {}
         self._look = asyncio.Event()
         self._at: dict[str, Target] = {}
@@ -83,7 +83,7 @@ class Search:
             self._report()
             await self._swept()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._jittered(self._settings.poll_seconds)):
+                async with asyncio.timeout(self._jittered(self._settings.scan_seconds)):
                     await look.wait()
 
     async def _discover(self, question: Question, slots: asyncio.Semaphore) -> None:
@@ -108,7 +108,7 @@ class Search:
         self._begun[question.url] = begun
 
     async def _named(self, question: Question, asked: Place, slots: asyncio.Semaphore) -> list[Known]:
-        most, seconds = self._settings.most_servers, self._settings.timeout_seconds
+        most, seconds = self._settings.most_servers, self._settings.answer_seconds
         target = await self._discovery_server(asked)
         await self._context.pace()
         listed = await self._client.find_servers(target, seconds, most)
@@ -128,7 +128,7 @@ class Search:
         await self._context.pace()
         try:
             records = await self._client.find_on_network(
-                target, self._settings.timeout_seconds, self._settings.most_servers
+                target, self._settings.answer_seconds, self._settings.most_servers
             )
         except self._client.AskError as error:
             # Whoever is no discovery server need not have this service, and what was heard before goes its way.
@@ -151,7 +151,7 @@ class Search:
             if reached is None:
                 return None
             try:
-                listed = await self._client.find_servers(reached, self._settings.timeout_seconds, _AT_ONCE)
+                listed = await self._client.find_servers(reached, self._settings.answer_seconds, _AT_ONCE)
             except self._client.AskError:
                 return place, record
         own = next((one for one in listed if (where := announced(one.urls, place)) and where.port == place.port), None)

@@ -12,7 +12,7 @@ from ashore_discovery.limits import Network
 _FIRST_WAY: Final = 0.15
 
 
-class Asker:
+class Asking:
     """The questions of one listener, and who waits for their answers."""
 
     def __init__(self, network: Network, interface: str, seconds: float) -> None:

@@ -1,22 +1,20 @@
 """The handler `ssdp`: what announces itself by UPnP, and what answers a search for it."""
 
 import asyncio
-import fnmatch
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Annotated, ClassVar, Final, cast
+from typing import Final, cast
 
-import msgspec
-from msgspec import Meta
-
-from ashore.events import Value
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
 from ashore_discovery.handlers.datagrams import Datagram, Inbox, asking_socket, group_socket, receiving
+from ashore_discovery.handlers.globs import misfit, texts
+from ashore_discovery.handlers.http import HttpError
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.handlers.ssdp import description, messages
-from ashore_discovery.handlers.ssdp.asking import Asker
+from ashore_discovery.handlers.ssdp.asking import Asking
 from ashore_discovery.handlers.ssdp.book import Book
+from ashore_discovery.handlers.ssdp.details import SsdpDetails, SsdpSettings
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
 Plan = frozenset[str]
@@ -37,51 +35,28 @@ _PROPERTIES: Final = {
     "SSDP_MODEL": "model",
     "SSDP_SERIAL": "serial",
 }
-Glob = Annotated[str, Meta(min_length=1, max_length=256)]
-Globs = Annotated[list[Glob], Meta(max_length=64)]
-
-
-class SsdpDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a configuration may say. Each list holds patterns, of which one must fit; an empty one asks nothing."""
-
-    search_targets: Annotated[
-        Globs, Meta(description="Types of device or service: `urn:schemas-upnp-org:device:MediaServer:*`")
-    ] = []
-    servers: Annotated[Globs, Meta(description="What the header SERVER says: `*Axis*`")] = []
-    manufacturers: Annotated[Globs, Meta(description="The manufacturer in the description")] = []
-    models: Annotated[Globs, Meta(description="The name of the model in the description")] = []
-
-
-class SsdpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the node's file may say."""
-
-    search_seconds: Annotated[float, Meta(ge=5, description="How often it searches, beside listening")] = 120.0
-    search_wait: Annotated[int, Meta(ge=1, le=5, description="How many seconds devices may take to answer")] = 1
-    check_seconds: Annotated[float, Meta(ge=0.2, description="How often each device is asked whether it lives")] = 1.0
-    describe: Annotated[bool, Meta(description="Whether descriptions are fetched from devices")] = True
 
 
 class Ssdp(Handler[SsdpDetails, Plan]):
     """Devices of UPnP."""
 
-    name: ClassVar[str] = "ssdp"
-    summary: ClassVar[str] = "Devices of UPnP: media servers, cameras, gateways, lamps, by SSDP and their descriptions"
-    details_type: ClassVar[type[msgspec.Struct]] = SsdpDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = SsdpSettings
-    shared: ClassVar[bool] = True
-    per_interface: ClassVar[bool] = True
-    probe_timeout: ClassVar[float] = 0.5
+    name = "ssdp"
+    summary = "Devices of UPnP: media servers, cameras, gateways, lamps, by SSDP and their descriptions"
+    details_type = SsdpDetails
+    settings_type = SsdpSettings
+    shared = True
+    per_interface = True
+    probe_timeout = 0.5
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(SsdpSettings, context.settings)
-        self._interface = context.interface or "lo"
-        self._inbox = Inbox(context.clock, context.log)
+        self._inbox = Inbox(context.clock, context.log, context.dropped)
         self._book = Book()
         self._targets: Plan = frozenset()
-        self._search_now = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._unsettled = asyncio.Event()
-        self._asker = Asker(context.network, self._interface, self.probe_timeout)
+        self._asking = Asking(context.network, self.interface, self.probe_timeout)
         self._out: asyncio.Queue[Sighting | Swept] = asyncio.Queue(_MOST_UNSAID)
         self._said: set[str] = set()
         self._later: dict[str, Sighting] = {}
@@ -95,12 +70,12 @@ class Ssdp(Handler[SsdpDetails, Plan]):
     def replan(self, plan: Plan) -> bool:
         """Other targets are searched for now."""
         self._targets = plan
-        self._search_now.set()
+        self._scan_now.set()
         return True
 
     async def scan(self) -> None:
         """Search now."""
-        self._search_now.set()
+        self._scan_now.set()
 
     async def run(self, plan: Plan) -> Seen:
         """Listen first and search then, so that nothing falls in between."""
@@ -119,15 +94,15 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             for group in (messages.GROUP_4, *messages.GROUPS_6):
                 family = socket.AF_INET6 if ":" in group else socket.AF_INET
                 try:
-                    hearing = group_socket(group, messages.PORT, self._interface)
+                    hearing = group_socket(group, messages.PORT, self.interface)
                     await stack.enter_async_context(receiving(hearing, self._inbox))
-                    asking = asking_socket(family, self._interface)
+                    asking = asking_socket(family, self.interface)
                     await stack.enter_async_context(receiving(asking, self._inbox))
-                    self._asker.sockets[group] = asking
+                    self._asking.sockets[group] = asking
                 except OSError as error:
                     problems.append(f"{group}: {error}")
-            if not self._asker.sockets:
-                raise HandlerError(f"no group can be joined on {self._interface}: {'; '.join(problems)}")
+            if not self._asking.sockets:
+                raise HandlerError(f"no group can be joined on {self.interface}: {'; '.join(problems)}")
             self.context.report("events", "; ".join(problems))
             yield
 
@@ -135,11 +110,16 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         while True:
             datagram = await self._inbox.get()
             message = messages.parse(datagram.body)
-            if message is not None and self.context.network.allows(datagram.address):
+            # Others search on the same port, so what is no announcement is no mistake.
+            if message is None:
+                continue
+            if self.context.network.allows(datagram.address):
                 await self._take(message, datagram)
+            else:
+                self._inbox.drop(datagram.address, "from no network that may be asked")
 
     async def _take(self, message: messages.Message, datagram: Datagram) -> None:
-        expected = self._asker.heard(message.udn)
+        expected = self._asking.heard(message.udn)
         for sighting in self._book.hear(message, datagram.address, datagram.at):
             if sighting.kind != "seen" or sighting.id not in self._said:
                 self._later.pop(sighting.id, None)
@@ -176,27 +156,27 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         await self._out.put(Swept(begun=begun))
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.search_seconds):
-                    await self._search_now.wait()
-            self._search_now.clear()
+                async with asyncio.timeout(self._settings.scan_seconds):
+                    await self._scan_now.wait()
+            self._scan_now.clear()
             await self._search_once()
 
     async def _search_once(self) -> None:
         for _ in range(_TIMES):
             for target in (messages.EVERYTHING, *sorted(self._targets)):
                 await self.context.pace()
-                for group in self._asker.sockets:
-                    self._asker.send(target, group, group, self._settings.search_wait)
+                for group in self._asking.sockets:
+                    self._asking.send(target, group, group, self._settings.answer_seconds)
             await asyncio.sleep(_BETWEEN)
-        await asyncio.sleep(self._settings.search_wait + _LATE)
+        await asyncio.sleep(self._settings.answer_seconds + _LATE)
 
     async def _lives(self, udn: str) -> bool | None:
         device = self._book.devices.get(udn)
-        return await self._asker.answers(udn, device.addresses(), device.locations()) if device else None
+        return await self._asking.answers(udn, device.addresses(), device.locations()) if device else None
 
     async def probe(self, facet: Facet) -> bool | None:
         """Search for it at its own addresses, and if that is not answered at once, knock at its description's door."""
-        return await self._asker.answers(facet.id, _addresses(facet), facet.endpoints)
+        return await self._asking.answers(facet.id, _addresses(facet), facet.endpoints)
 
     async def enrich(self, facet: Facet) -> Learnt | None:
         """Fetch its description. Who has only just started may say hello before his own server listens."""
@@ -204,10 +184,13 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             return None
         for pause in _PAUSES:
             for location in facet.endpoints:
-                with suppress(ConnectionError):
-                    await self.context.pace()
-                    place = description.where(location, _addresses(facet), self.context.network, self._interface)
+                await self.context.pace()
+                place = description.where(location, _addresses(facet), self.context.network, self.interface)
+                try:
                     return description.read(await description.fetch(place), facet.id)
+                except HttpError as error:
+                    if not isinstance(error.__cause__, ConnectionError):
+                        raise
             await asyncio.sleep(pause)
         return None
 
@@ -215,37 +198,23 @@ class Ssdp(Handler[SsdpDetails, Plan]):
     def offer(cls, details: SsdpDetails, facet: Facet, others: Callable[[], Iterable[Facet]]) -> Offer | Refusal:
         """A device that fits one pattern of each list."""
         del others
-        facts = facet.facts
-        for wanted, names in (
+        conditions = (
             (details.search_targets, ("targets", "services", "device_type")),
             (details.servers, ("server",)),
             (details.manufacturers, ("vendor",)),
             (details.models, ("model",)),
-        ):
-            found = [text for name in names for text in _texts(facts.get(name))]
-            if wanted and not any(_fits(text, pattern) for text in found for pattern in wanted):
-                shown = ", ".join(found)[:200] or "not known"
-                return Refusal(f"its {names[0]}: {shown}, and none is like {', '.join(wanted)[:200]}")
-        return Offer(properties=dict(_properties(facet)))
+        )
+        why = misfit(facet.facts, conditions)
+        return Refusal(why) if why is not None else Offer(properties=dict(_properties(facet)))
 
 
 def _properties(facet: Facet) -> Iterator[tuple[str, str]]:
     yield "SSDP_UDN", facet.id
     for name, fact in _PROPERTIES.items():
-        texts = _texts(facet.facts.get(fact))
-        if texts:
-            yield name, texts[0]
+        found = texts(facet.facts.get(fact))
+        if found:
+            yield name, found[0]
 
 
 def _addresses(facet: Facet) -> list[str]:
-    return _texts(facet.facts.get("address"))
-
-
-def _texts(value: Value | None) -> list[str]:
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [str(value)]
-
-
-def _fits(text: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(text.casefold(), pattern.casefold())
+    return texts(facet.facts.get("address"))

@@ -2,63 +2,39 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Annotated, ClassVar, Final, Literal, cast
+from typing import Final, cast
 
-import msgspec
 import pyudev
-from msgspec import Meta
 
 from ashore.events import DeviceNode
 from ashore_discovery.handler import Context, Handler, Limits, Seen
 from ashore_discovery.handlers.udev import record, rules
+from ashore_discovery.handlers.udev.details import UdevDetails, UdevSettings
 from ashore_discovery.handlers.udev.record import Level, Record, Wanted
-from ashore_discovery.handlers.udev.sources import Choice, News, Source, opened
+from ashore_discovery.handlers.udev.sources import News, Source, opened
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
 
 _AT_A_STRETCH: Final = 16
 _GONE: Final = ("remove", "offline")
 
 
-class UdevDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """What a configuration may say: the same as in Akri."""
-
-    udev_rules: Annotated[
-        list[Annotated[str, Meta(max_length=4096)]],
-        Meta(min_length=1, max_length=256, description='One of them must hold: `SUBSYSTEM=="tty", ENV{ID_BUS}=="usb"`'),
-    ]
-    group_recursive: Annotated[
-        bool, Meta(description="A device that matches, and all below it that match, are one")
-    ] = False
-    permissions: Annotated[
-        Literal["r", "w", "m", "rw", "rm", "wm", "rwm"], Meta(description="What a broker may do with device nodes")
-    ] = "rwm"
-
-
-class UdevSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the node's file may say."""
-
-    source: Annotated[Choice, Meta(description="Where news comes from; `auto` takes the best that works")] = "auto"
-    rescan_seconds: Annotated[float, Meta(gt=0, description="How often it looks around although events come")] = 60.0
-    poll_seconds: Annotated[float, Meta(gt=0, description="How often it looks around where no events come")] = 2.0
-
-
 class Udev(Handler[UdevDetails, Wanted]):
     """Devices of this node."""
 
-    name: ClassVar[str] = "udev"
-    summary: ClassVar[str] = "USB, serial, video, block and all other devices of the node, by the kernel's events"
-    details_type: ClassVar[type[msgspec.Struct]] = UdevDetails
-    settings_type: ClassVar[type[msgspec.Struct]] = UdevSettings
-    exhaustive: ClassVar[bool] = True
+    name = "udev"
+    summary = "USB, serial, video, block and all other devices of the node, by the kernel's events"
+    details_type = UdevDetails
+    settings_type = UdevSettings
+    exhaustive = True
     # The kernel does not forge devices.
-    limits: ClassVar[Limits] = Limits(devices=50_000, burst=50_000, per_second=1000, sightings=50_000)
+    limits = Limits(devices=50_000, burst=50_000, per_second=1000, sightings=50_000)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._settings = cast(UdevSettings, context.settings)
         self._udev = pyudev.Context()  # type: ignore[no-untyped-call]  # the library has no types
         self._wanted = Wanted()
-        self._look = asyncio.Event()
+        self._scan_now = asyncio.Event()
 
     @classmethod
     def plan(cls, details: Sequence[UdevDetails]) -> Wanted:
@@ -72,21 +48,23 @@ class Udev(Handler[UdevDetails, Wanted]):
     def replan(self, plan: Wanted) -> bool:
         """Other attributes are read at the next look around, which is now."""
         self._wanted = plan
-        self._look.set()
+        self._scan_now.set()
         return True
 
     async def scan(self) -> None:
         """Look around now."""
-        self._look.set()
+        self._scan_now.set()
 
     async def run(self, plan: Wanted) -> Seen:
         """Listen first and look around then, so that nothing falls in between."""
         self._wanted = plan
         async with opened(self._udev, self._settings.source) as source:
             self.context.report(source.mode, source.reason)
-            pause = self._settings.poll_seconds if source.mode == "polling" else self._settings.rescan_seconds
+            pause = self._settings.poll_seconds if source.mode == "polling" else self._settings.scan_seconds
             while True:
-                self._look.clear()
+                self._scan_now.clear()
+                if source.overflowed.is_set():
+                    self.context.dropped("the kernel told of more than could be read, so everything is looked at again")
                 source.overflowed.clear()
                 async for item in self._everything():
                     yield item
@@ -107,7 +85,9 @@ class Udev(Handler[UdevDetails, Wanted]):
     async def _news(self, source: Source, seconds: float) -> AsyncIterator[Sighting]:
         """What happens until it is time to look around again."""
         end = self.context.clock() + seconds
-        while (left := end - self.context.clock()) > 0 and not self._look.is_set() and not source.overflowed.is_set():
+        while (
+            (left := end - self.context.clock()) > 0 and not self._scan_now.is_set() and not source.overflowed.is_set()
+        ):
             one = await self._next(source, left)
             if one is not None:
                 for found in self._told(one):
@@ -117,7 +97,9 @@ class Udev(Handler[UdevDetails, Wanted]):
         """The next news; None after that time, or when it is time to look around."""
         if not source.news.empty():
             return source.news.get_nowait()
-        waits = [asyncio.ensure_future(one) for one in (source.news.get(), self._look.wait(), source.overflowed.wait())]
+        waits = [
+            asyncio.ensure_future(one) for one in (source.news.get(), self._scan_now.wait(), source.overflowed.wait())
+        ]
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             got = waits[0]

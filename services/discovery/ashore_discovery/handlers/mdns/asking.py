@@ -15,7 +15,8 @@ from typing import Any, Final
 from zeroconf import DNSIncoming, DNSOutgoing, DNSQuestion, DNSService  # type: ignore[attr-defined]
 from zeroconf import Error as ZeroconfError
 
-from ashore_discovery.handlers.mdns.record import Service
+from ashore_discovery.handlers.datagrams import keep_to
+from ashore_discovery.handlers.mdns.service import Service
 
 PORT: Final = 5353
 WAITS: Final = (0.15, 0.25)
@@ -24,11 +25,10 @@ MOST_ASKED: Final = 3
 """So many addresses of a device are asked; a name with fifty is nobody's camera."""
 LARGEST_ANSWER: Final = 8966
 _SRV, _IN = 33, 1
-_BIND_TO_DEVICE: Final = 25
 _Address = tuple[str, int] | tuple[str, int, int, int]
 
 
-class Questioner(asyncio.DatagramProtocol):
+class Asking(asyncio.DatagramProtocol):
     """Two sockets, one for each version of IP, and the questions that wait for an answer."""
 
     def __init__(self, interface: str, allows: Callable[[str], bool]) -> None:
@@ -54,8 +54,7 @@ class Questioner(asyncio.DatagramProtocol):
 
     def _socket(self, family: int) -> socket.socket:
         made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        with suppress(PermissionError):
-            made.setsockopt(socket.SOL_SOCKET, _BIND_TO_DEVICE, self._interface.encode() + b"\0")
+        keep_to(made, self._interface)
         if family == socket.AF_INET:
             made.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         else:

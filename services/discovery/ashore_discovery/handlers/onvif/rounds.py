@@ -9,10 +9,10 @@ from typing import Final
 
 from ashore_discovery.handler import Context
 from ashore_discovery.handlers.onvif.asking import Asking
+from ashore_discovery.handlers.onvif.book import Book
 from ashore_discovery.handlers.onvif.details import OnvifSettings
 from ashore_discovery.handlers.onvif.knowing import Known
 from ashore_discovery.handlers.onvif.sockets import Sockets, carries
-from ashore_discovery.handlers.onvif.table import Table
 
 SHORTEST_PAUSE: Final = 0.02
 LONGEST_IDLE: Final = 0.25
@@ -26,20 +26,20 @@ LONGEST_PAUSE: Final = 60.0
 SWEEPS: Final = 3
 
 
-class Watching:
+class Rounds:
     """Asks, and tells the table."""
 
-    def __init__(self, context: Context, settings: OnvifSettings, sockets: Sockets, table: Table) -> None:
+    def __init__(self, context: Context, settings: OnvifSettings, sockets: Sockets, book: Book) -> None:
         self._context = context
         self._settings = settings
-        self._table = table
+        self._book = book
         self.asking = Asking(sockets, context.clock)
 
     async def run(self) -> None:
         """Without end."""
         while True:
             now = self._context.clock()
-            everybody = list(self._table)
+            everybody = list(self._book)
             pause = max(self._settings.check_seconds, sum(one.proven for one in everybody) / CHECKS_PER_SECOND)
             due = [one for one in everybody if one.due <= now and not one.mute and not one.leaving]
             # Who has never answered waits: a flood of inventions must not delay the question to a real device.
@@ -54,7 +54,7 @@ class Watching:
         """The tracker's question: in every way there is."""
         everybody = asyncio.ensure_future(self.asking.speaks(known.epr, seconds))
         try:
-            directly = await self.asking.alive(known, self._table.places(known).values(), seconds)
+            directly = await self.asking.alive(known, self._book.places(known).values(), seconds)
             answers = directly or await everybody
         finally:
             everybody.cancel()
@@ -63,7 +63,7 @@ class Watching:
         if answers:
             known.proven, known.mute, known.misses = True, not directly, 0
             known.heard_at = self._context.clock()
-            self._table.add(known)
+            self._book.add(known)
         return answers
 
     async def doubt_bye(self, known: Known) -> None:
@@ -74,20 +74,20 @@ class Watching:
             return
         known.leaving = False
         if answers:
-            self._table.say(known, "answered")
+            self._book.say(known, "answered")
         else:
-            self._table.remove(known)
+            self._book.remove(known)
 
     def miss_mute(self, now: float) -> None:
         """Who answers only the group, and has not done so for several looks around, is missing."""
-        for known in self._table:
-            if known.mute and now - known.heard_at > SWEEPS * self._settings.probe_seconds:
-                self._table.miss(known, "look-missed")
-                self._table.remove(known)
+        for known in self._book:
+            if known.mute and now - known.heard_at > SWEEPS * self._settings.scan_seconds:
+                self._book.miss(known, "look-missed")
+                self._book.remove(known)
 
     async def verify(self, known: Known) -> bool:
         """Whether it answers at all; who does not is told to be missing."""
-        answers = await self.asking.alive(known, self._table.places(known).values(), CHECK_SECONDS)
+        answers = await self.asking.alive(known, self._book.places(known).values(), CHECK_SECONDS)
         self._note(known, answers=answers)
         return answers
 
@@ -96,18 +96,18 @@ class Watching:
 
     def _note(self, known: Known, *, answers: bool) -> None:
         # Who is not in the table came when that was full; the tracker may know it nevertheless.
-        if known.leaving or self._table.get(known.epr) not in (known, None) or not carries(self._context.interface):
+        if known.leaving or self._book.get(known.epr) not in (known, None) or not carries(self._context.interface):
             return
         if answers:
             known.proven = True
-            self._table.add(known)
+            self._book.add(known)
             if known.misses:
                 known.misses = 0
                 known.due = self._context.clock() + self._settings.check_seconds
-                self._table.say(known, "answered")
+                self._book.say(known, "answered")
             return
         known.misses += 1
         if known.misses == 1:
-            self._table.miss(known, "check-missed")
+            self._book.miss(known, "check-missed")
         if not known.proven or known.misses > MOST_MISSES:
-            self._table.remove(known)
+            self._book.remove(known)

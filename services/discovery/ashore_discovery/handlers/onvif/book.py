@@ -1,22 +1,19 @@
 """All devices that somebody has told of, and what they have answered when they were asked what they are."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Final
 
 from ashore_discovery.handler import Context, Limits
+from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.http import HttpError, Place
+from ashore_discovery.handlers.neighbours import Neighbours
 from ashore_discovery.handlers.onvif import credentials
 from ashore_discovery.handlers.onvif.camera import Camera, Told
 from ashore_discovery.handlers.onvif.details import OnvifSettings
-from ashore_discovery.handlers.onvif.knowing import Known, neighbour, places, sighting
-from ashore_discovery.handlers.onvif.post import Place, PostError
-from ashore_discovery.handlers.onvif.sockets import Datagram
+from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
 from ashore_discovery.model import Sighting
-
-if TYPE_CHECKING:
-    from ashore_discovery.handlers.onvif.watching import Watching
 
 ONE_SECONDS: Final = 4.0
 """How long one device may take for all its answers."""
@@ -26,8 +23,11 @@ _PAUSES: Final = (1.0, 2.0, 4.0)
 _LATER: Final = (30.0, 60.0, 120.0, 300.0, 600.0)
 _MOST_NAMED: Final = 8
 
+Doubt = Callable[[Known], Coroutine[object, object, None]]
+"""Asks a device that is said to leave whether it does."""
 
-class Table:
+
+class Book:
     """Devices by their endpoint references."""
 
     def __init__(self, context: Context, settings: OnvifSettings, put: Callable[[Sighting], None]) -> None:
@@ -38,6 +38,8 @@ class Table:
         self._stores: list[credentials.Store] = []
         self._complaints: list[str] = []
         self._later: set[str] = set()
+        # It has just answered, so the kernel knows it now, and need not have known it a moment ago.
+        self._neighbours = Neighbours(context.clock, old_seconds=0.0)
 
     def __iter__(self) -> Iterator[Known]:
         return iter(list(self._known.values()))
@@ -68,7 +70,7 @@ class Table:
         """It is there."""
         known = self._known.get(target.epr) or Known(epr=target.epr, version=message.version)
         is_new = target.epr not in self._known
-        known.hear(target, datagram.sender, datagram.at)
+        known.hear(target, datagram.address, datagram.at)
         self.add(known)
         # What answers our own question has proven more than what anybody can shout.
         known.proven = known.proven or bool(message.relates_to)
@@ -80,15 +82,15 @@ class Table:
         cause = {"Hello": "hello", "ProbeMatches": "probe-match"}.get(message.kind, "resolve-match")
         return sighting(known, self.places(known), cause, datagram.at)
 
-    def bye(self, target: Target, datagram: Datagram, watching: "Watching") -> Sighting | None:
+    def bye(self, target: Target, datagram: Datagram, doubt: Doubt) -> Sighting | None:
         """It says that it leaves; none where it is somebody else who says so."""
         known = self._known.get(target.epr)
         if known is not None:
             hosts = {one.host.partition("%")[0] for one in self.places(known).values()}
-            if datagram.sender not in hosts | set(known.senders.values()):
+            if datagram.address not in hosts | set(known.senders.values()):
                 return None
             known.leaving = True
-            self._context.spawn(watching.doubt_bye(known))
+            self._context.spawn(doubt(known))
         return Sighting(id=target.epr, kind="bye", cause="bye", wire_at=datagram.at)
 
     def say(self, known: Known, cause: str) -> None:
@@ -137,7 +139,7 @@ class Table:
             try:
                 async with asyncio.timeout(ONE_SECONDS):
                     told = await camera.tell()
-            except (PostError, TimeoutError) as error:
+            except (HttpError, TimeoutError) as error:
                 self._context.log.debug("device does not say what it is", device=known.epr, reason=repr(error))
                 continue
             self._learn(known, told, where)
@@ -146,10 +148,7 @@ class Table:
 
     def _learn(self, known: Known, told: Told, where: Place) -> None:
         known.told, known.proven = told, True
-        try:
-            known.neighbour = neighbour(where.host, Path("/proc/net/arp").read_text("ascii"))
-        except (OSError, ValueError):
-            known.neighbour = ""
+        known.neighbour = self._neighbours.mac(where.host) or ""
 
     async def _ask_later(self, known: Known) -> None:
         try:

@@ -1,4 +1,4 @@
-"""One POST over HTTP, to an address that a stranger has named: no redirects, no names, a limit for everything.
+"""One question over HTTP, to an address that a stranger has named: no redirects, no names, a limit for everything.
 
 aiohttp would cost an edge node 11 MB to do this.
 """
@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 LARGEST_BODY: Final = 256 * 1024
+"""Nobody says more of himself."""
 MOST_HEADERS: Final = 64
 LONGEST_LINE: Final = 8 * 1024
 _TARGET: Final = re.compile(r"/[!-~]{0,1023}")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r?\n)")
 
 
-class PostError(Exception):
+class HttpError(Exception):
     """There was no answer that could be used; the text says why."""
 
 
@@ -75,17 +76,28 @@ def place(url: str, interface: str | None = None) -> Place | None:
     return Place(host, port or (443 if tls else 80), target, tls)
 
 
-async def post(where: Place, body: bytes, headers: dict[str, str]) -> Answer:
-    """Send it and read the answer; raise PostError. Whoever calls has a timeout around it."""
+async def ask(
+    where: Place,
+    headers: dict[str, str],
+    body: bytes | None = None,
+    *,
+    largest: int = LARGEST_BODY,
+) -> Answer:
+    """POST the body, or GET where there is none; raise HttpError. Whoever calls has a timeout around it.
+
+    Where nobody takes the connection, that is the cause of the error: an OSError.
+    """
     writer = None
     try:
         reader, writer = await asyncio.open_connection(
             where.host, where.port, limit=LONGEST_LINE, ssl=_tls() if where.tls else None
         )
-        writer.write(_head(where, body, headers) + body)
-        return await _answer(reader)
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
-        raise PostError(f"{where.authority}: {error!r}") from error
+        writer.write(_head(where, headers, body) + (body or b""))
+        return await read(reader, largest)
+    except OSError as error:
+        raise HttpError(f"{where.authority}: {error!r}") from error
+    except (EOFError, asyncio.LimitOverrunError, ValueError) as error:
+        raise HttpError(f"{where.authority} does not speak HTTP as it should: {error!r}") from error
     finally:
         if writer is not None:
             # Not waited for: a device that does not end its side must not keep us.
@@ -101,15 +113,17 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _head(where: Place, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = {"Host": where.authority, "Content-Length": str(len(body)), "Connection": "close", **headers}
+def _head(where: Place, headers: dict[str, str], body: bytes | None) -> bytes:
+    method, length = ("GET", {}) if body is None else ("POST", {"Content-Length": str(len(body))})
+    lines = {"Host": where.authority, **length, "Connection": "close", **headers}
     if any("\r" in value or "\n" in value for value in lines.values()):
         raise ValueError("a line break in a header")
     text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"POST {where.target} HTTP/1.1\r\n{text}\r\n".encode()
+    return f"{method} {where.target} HTTP/1.1\r\n{text}\r\n".encode()
 
 
-async def _answer(reader: asyncio.StreamReader) -> Answer:
+async def read(reader: asyncio.StreamReader, largest: int = LARGEST_BODY) -> Answer:
+    """An answer; raise ValueError, EOFError, LimitOverrunError."""
     status = 100
     headers: list[tuple[str, str]] = []
     while status < 200:  # noqa: PLR2004 - 100 Continue comes before the answer
@@ -120,12 +134,12 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
         headers = await _headers(reader)
     answer = Answer(status, headers, b"")
     if "chunked" in answer.get("transfer-encoding"):
-        return answer._replace(body=await _chunks(reader))
+        return answer._replace(body=await _chunks(reader, largest))
     length = answer.get("content-length")
     if not length:
-        return answer._replace(body=await _rest(reader))
-    if not (length.isascii() and length.isdigit()) or int(length[:10]) > LARGEST_BODY or len(length) > 10:  # noqa: PLR2004
-        raise ValueError(f"a body of {length[:32]} bytes, and {LARGEST_BODY} are taken")
+        return answer._replace(body=await _rest(reader, largest))
+    if not (length.isascii() and length.isdigit()) or int(length[:10]) > largest or len(length) > 10:  # noqa: PLR2004
+        raise ValueError(f"a body of {length[:32]} bytes, and {largest} are taken")
     return answer._replace(body=await reader.readexactly(int(length)))
 
 
@@ -139,22 +153,22 @@ async def _headers(reader: asyncio.StreamReader) -> list[tuple[str, str]]:
     return found
 
 
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
+async def _chunks(reader: asyncio.StreamReader, largest: int) -> bytes:
     body = b""
     while True:
         size = int((await reader.readline()).partition(b";")[0].strip()[:8] or b"x", 16)
         if size == 0:
             return body
-        if size < 0 or len(body) + size > LARGEST_BODY:
-            raise ValueError(f"a chunk of {size} bytes after {len(body)}, and {LARGEST_BODY} are taken")
+        if size < 0 or len(body) + size > largest:
+            raise ValueError(f"a chunk of {size} bytes after {len(body)}, and {largest} are taken")
         body += await reader.readexactly(size)
         await reader.readline()
 
 
-async def _rest(reader: asyncio.StreamReader) -> bytes:
+async def _rest(reader: asyncio.StreamReader, largest: int) -> bytes:
     body = b""
-    while data := await reader.read(LARGEST_BODY + 1 - len(body)):
+    while data := await reader.read(largest + 1 - len(body)):
         body += data
-        if len(body) > LARGEST_BODY:
-            raise ValueError(f"more than {LARGEST_BODY} bytes")
+        if len(body) > largest:
+            raise ValueError(f"more than {largest} bytes")
     return body
