@@ -1,9 +1,9 @@
 """`python -m tests.discovery.watch HANDLER JSON`: one handler alone, in whatever network namespace this runs.
 
 What it yields is printed, a line of JSON each: `{"at": ..., "what": "Sighting", "id": ..., "kind": ..., ...}`. JSON is
-`{"details": [...], "settings": {...}, "interface": "eth0", "probe": 0.5, "enrich": true}`; all but `details` may be left
-out. With `probe`, everything seen is probed so often (seconds), and answers are `{"what": "probe", "id": ..., "answer":
-...}`; with `enrich` it is asked once. A line `scan` on standard input is what `ashore discovery rescan` does.
+`{"details": [...], "settings": {...}, "interface": "eth0", "probe": 0.5, "enrich": true}`; all but `details` may be
+left out. With `probe`, everything seen is probed so often (seconds), and answers are `{"what": "probe", "id": ...,
+"answer": ...}`; with `enrich` it is asked once. A line `scan` on standard input is what `ashore discovery rescan` does.
 """
 
 import asyncio
