@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo test lint bench bench-discovery docs lock clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## start everything here and bring a virtual device ashore
 	@$(BIN)/ashore demo $(ARGS)
@@ -27,6 +27,9 @@ lint: $(READY) ## check style, types and architecture
 
 bench: $(READY) ## measure onboardings per second and CPU per device
 	$(BIN)/python benchmarks/onboarding.py $(ARGS)
+
+bench-discovery: $(READY) ## measure from a device that appears to a subscriber, best as root; memory, CPU
+	$(BIN)/python benchmarks/discovery.py $(ARGS)
 
 docs: $(READY) ## write docs/reference from the code
 	PYTHONPATH=. $(BIN)/python docs/generate.py
