@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-discovery docs lock clean
+.PHONY: help demo test peers lint bench bench-discovery docs lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(READY) ## start everything here and bring a virtual device ashore
 
 test: $(READY) ## run all tests; ARGS="-k words" chooses
 	$(BIN)/pytest $(ARGS)
+
+peers: $(READY) ## install the peers that tests of discovery meet, once
+	$(BIN)/python -m tests.discovery.peers
 
 lint: $(READY) ## check style, types and architecture
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from ashore_discovery.configurations.document import Configuration
 from ashore_discovery.handler import Context, Handler, Limits
 from ashore_discovery.limits import Network, Pace
 from ashore_discovery.matching.desk import AnyHandler, ConfigurationDesk, Wanted
-from ashore_discovery.model import Facet, Identity, Sighting, Swept
+from ashore_discovery.model import Facet, Identity, Lost, Sighting, Swept
 from ashore_discovery.tracking.outcomes import Ask, Change, Outcomes
 from ashore_discovery.tracking.presence import Manners
 from ashore_discovery.tracking.tracker import Tracker
@@ -109,11 +109,11 @@ class Stage:
         )  # type: ignore[arg-type]
         return self._take(self.tracker.see(source, self._manners(source), sighting, self.clock.now))
 
-    def swept(self, begun: float, source: str = "plain") -> list[str]:
-        return self._take(self.tracker.swept(source, begun, self.clock.now))
+    def swept(self, begun: float, source: str = "plain", within: str = "") -> list[str]:
+        return self._take(self.tracker.swept(source, begun, self.clock.now, within=within))
 
-    def lost(self, source: str = "plain") -> list[str]:
-        return self._take(self.tracker.lost(source, "listener-lost", self.clock.now))
+    def lost(self, source: str = "plain", within: str = "") -> list[str]:
+        return self._take(self.tracker.lost(source, "listener-lost", self.clock.now, within=within))
 
     def closed(self, source: str = "plain") -> list[str]:
         return self._take(self.tracker.closed(source, self.clock.now))
@@ -165,6 +165,7 @@ class Heard:
         self.handler = handler
         self.sightings: list[Sighting] = []
         self.sweeps: list[Swept] = []
+        self.losses: list[Lost] = []
         self.modes: list[tuple[Mode, str]] = []
         self.failed: BaseException | None = None
         self._more = asyncio.Event()
@@ -181,9 +182,11 @@ class Heard:
             record=sighting.record,
         )
 
-    def note(self, item: Sighting | Swept) -> None:
+    def note(self, item: Sighting | Swept | Lost) -> None:
         if isinstance(item, Swept):
             self.sweeps.append(item)
+        elif isinstance(item, Lost):
+            self.losses.append(item)
         else:
             item.check()
             self.sightings.append(item)

@@ -178,11 +178,33 @@ async def test_an_mqtt_client_hears_facts_and_publishes_none(
     writer.close()
 
 
-async def _mqtt_connect(port: int, password: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, int]:
+async def test_an_mqtt_client_announces_a_device_and_others_hear_it_even_later(
+    make_nats_server: ServerFactory, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    server = make_nats_server(mqtt_port=unused_tcp_port)
+    server.start()
+    password = (tmp_path / "nats" / "nkeys" / "mqtt.password").read_text()
+    _, device, _ = await _mqtt_connect(unused_tcp_port, password)
+    # PUBLISH at QoS 0, retained.
+    await _mqtt_send(device, 0x31, _mqtt_text("ashore/v1/site/pump-1/birth") + b"{}")
+    await asyncio.sleep(0.2)
+    listens, listener, _ = await _mqtt_connect(unused_tcp_port, password, name="later")
+    await _mqtt_send(listener, 0x82, b"\0\1" + _mqtt_text("ashore/v1/#") + b"\0")
+    heard = b""
+    async with asyncio.timeout(5):
+        while b"ashore/v1/site/pump-1/birth{}" not in heard:
+            heard += await listens.read(4096)
+    device.close()
+    listener.close()
+
+
+async def _mqtt_connect(
+    port: int, password: str, name: str = "test"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, int]:
     """CONNECT of MQTT 3.1.1 by hand; the last of the answer is the return code."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     flags_and_keepalive = bytes([4, 0b11000010, 0, 60])
-    texts = _mqtt_text("test") + _mqtt_text("mqtt") + _mqtt_text(password)
+    texts = _mqtt_text(name) + _mqtt_text("mqtt") + _mqtt_text(password)
     await _mqtt_send(writer, 0x10, _mqtt_text("MQTT") + flags_and_keepalive + texts)
     answer = await reader.read(4)
     return reader, writer, answer[3] if len(answer) == 4 else 255

@@ -5,8 +5,6 @@ A process that is stopped (SIGSTOP) is a host whose plug was pulled: connections
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,20 +23,14 @@ from ashore.events import DeviceSeen
 from tests.bus_kit import until
 from tests.contract.discovery.agents import Ear, agent, hearing
 from tests.discovery.namespaces import NEEDS_NAMESPACES, lan, running
+from tests.discovery.peers import modules_with
 
-NODE_OPCUA = "2.186.4"
-MODULES = Path(os.environ.get("ASHORE_CACHE", "~/.cache/ashore")).expanduser() / f"node-opcua-{NODE_OPCUA}"
 SETTINGS = {"opcua": {"poll_seconds": 0.5, "check_seconds": 0.3, "timeout_seconds": 2}}
 HERE = Path(__file__).parent
 
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.skipif(find_spec("asyncua") is None, reason="asyncua is not installed"),
-    pytest.mark.skipif(shutil.which("node") is None, reason="node-opcua's discovery server needs node"),
-    pytest.mark.skipif(
-        not (MODULES / "node_modules/node-opcua-server-discovery").is_dir(),
-        reason=f"node-opcua is missing: npm install --prefix {MODULES} node-opcua-server-discovery@{NODE_OPCUA}",
-    ),
 ]
 
 
@@ -79,7 +71,13 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 
 def lds(port: int, keys: Path) -> Any:
-    return started("node", str(HERE / "opcua_lds.mjs"), str(MODULES), str(keys), str(port))
+    return started(
+        "node",
+        str(HERE / "opcua_lds.mjs"),
+        str(modules_with("node-opcua-server-discovery").parent),
+        str(keys),
+        str(port),
+    )
 
 
 def server(port: int, name: str, lds: str = "") -> Any:

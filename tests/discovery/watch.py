@@ -18,7 +18,7 @@ import structlog
 from ashore_discovery.handler import Context, Handler
 from ashore_discovery.listening.catalogue import Catalogue
 from ashore_discovery.listening.tools import Tools
-from ashore_discovery.model import Facet, Sighting, Swept
+from ashore_discovery.model import Facet, Lost, Sighting, Swept
 
 
 class Order(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,9 +72,12 @@ class Watch:
             async for item in seen:
                 self._take(item)
 
-    def _take(self, item: Sighting | Swept) -> None:
+    def _take(self, item: Sighting | Swept | Lost) -> None:
         if isinstance(item, Swept):
             tell("Swept")
+            return
+        if isinstance(item, Lost):
+            tell("Lost", within=item.within)
             return
         item.check()
         said = msgspec.to_builtins(msgspec.structs.replace(item, record=None))

@@ -27,6 +27,7 @@ SERVICE_DATA = {"migrations", "py.typed", "__pycache__"}
 
 # Modules that a distribution brings under another name.
 PROVIDES = {
+    "paho-mqtt": {"paho"},
     "nats-py": {"nats", "nkeys"},
     "prometheus-client": {"prometheus_client"},
     "psycopg": {"psycopg", "psycopg_pool"},

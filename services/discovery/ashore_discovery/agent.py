@@ -23,7 +23,7 @@ from ashore_discovery.listening.listener import Listener
 from ashore_discovery.listening.listeners import Listeners
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.matching.desk import ConfigurationDesk, Wanted
-from ashore_discovery.model import Sighting, SightingError, Swept
+from ashore_discovery.model import Lost, Sighting, SightingError, Swept
 from ashore_discovery.publishing import Publisher, moment
 from ashore_discovery.store import State, keep, restore
 from ashore_discovery.tracking.device import View
@@ -89,12 +89,15 @@ class Agent:
         """See `Keeper.opened`."""
         self.tracker.open(listener.source, listener.kind.limits)
 
-    def heard(self, listener: Listener, item: Sighting | Swept) -> bool:
+    def heard(self, listener: Listener, item: Sighting | Swept | Lost) -> bool:
         """See `Sink.heard`."""
         now = self._clock()
         if isinstance(item, Swept):
             self._swept.add(listener.source)
-            self._take(self.tracker.swept(listener.source, item.begun, now))
+            self._take(self.tracker.swept(listener.source, item.begun, now, within=item.within))
+            return False
+        if isinstance(item, Lost):
+            self._take(self.tracker.lost(listener.source, item.cause, now, within=item.within))
             return False
         if not listener.hears(item):
             listener.health.dropped("more sightings than this listener may report")

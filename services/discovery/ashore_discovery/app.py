@@ -29,8 +29,8 @@ from ashore_discovery.config import DiscoverySettings
 from ashore_discovery.configurations.sources import Sources
 from ashore_discovery.health import Health
 from ashore_discovery.heartbeat import Heart, memory_mb
+from ashore_discovery.interfaces import interface_changes, interfaces_up
 from ashore_discovery.listening.catalogue import Catalogue
-from ashore_discovery.listening.interfaces import interface_changes, interfaces_up
 from ashore_discovery.listening.remote import Reception
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher

@@ -17,12 +17,12 @@ import structlog
 
 from ashore.events import Mode
 from ashore_discovery.limits import Network, Pace
-from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
+from ashore_discovery.model import Facet, Learnt, Lost, Offer, Refusal, Sighting, Swept
 
 Details = TypeVar("Details", bound=msgspec.Struct)
 Plan = TypeVar("Plan")
 
-Seen = AsyncGenerator[Sighting | Swept, None]
+Seen = AsyncGenerator[Sighting | Swept | Lost, None]
 
 
 class HandlerError(Exception):

@@ -89,6 +89,17 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     begun: Annotated[float, Meta(description="When the enumeration began, by `Context.clock`")]
+    within: Annotated[str, Meta(description="Only of what has an `id` that begins so; by default of everything")] = ""
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing will be heard for a while of whatever has an `id` that begins so: it is unknown, not gone.
+
+    A handler that listens at several places yields this when one of them is lost. One that has only one raises.
+    """
+
+    within: Annotated[str, Meta(min_length=1, description="How the ids begin")]
+    cause: Annotated[str, Meta(max_length=64)] = "listener-lost"
 
 
 class Facet(msgspec.Struct, kw_only=True):

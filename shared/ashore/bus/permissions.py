@@ -75,6 +75,8 @@ USERS: tuple[User, ...] = (
     User(name="cli", follows=True, amends=True, publishes=("configuration-set",), asks=("discovery.>",)),
 )
 
+ANNOUNCEMENTS = "ashore.v1.>"
+"""Where devices say over MQTT that they are there: `ashore/v1/SITE/DEVICE/birth`."""
 _READABLE = (FACTS, PRESENCE, DEAD_LETTERS)
 
 
@@ -165,8 +167,11 @@ def _of_others(user: User) -> list[str]:
 
 
 def mqtt_permissions() -> JSON:
-    """Return what an MQTT client may do: listen to facts. An MQTT client sees `/` for `.`."""
-    subjects = [*FACTS.subjects, *PRESENCE.subjects]
+    """Return what an MQTT client may do: listen to facts, and announce devices. It sees `/` for `.`.
+
+    What is announced is a hint to discovery and nothing else: no stream keeps it, and no event can be made of it.
+    """
+    subjects = [*FACTS.subjects, *PRESENCE.subjects, ANNOUNCEMENTS]
     # `voucher-issued/#` also means the level above, and the server asks for both.
     above = [subject.removesuffix(".>") for subject in subjects]
-    return {"publish": {"deny": [">"]}, "subscribe": {"allow": [*subjects, *above, "$MQTT.sub.>"]}}
+    return {"publish": {"allow": [ANNOUNCEMENTS]}, "subscribe": {"allow": [*subjects, *above, "$MQTT.sub.>"]}}

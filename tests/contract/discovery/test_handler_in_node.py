@@ -13,26 +13,18 @@ from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from tests.contract.discovery.agents import agent, hearing
 from tests.discovery.namespaces import running
+from tests.discovery.peers import modules_with
 
-NATS_JS = "2.29.3"
-MODULES = Path(os.environ.get("ASHORE_CACHE", "~/.cache/ashore")).expanduser() / f"nats-js-{NATS_JS}"
 EXAMPLE = Path(__file__).parents[3] / "examples/handler-in-node"
 
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(shutil.which("node") is None, reason="the example of a handler in node.js needs node"),
-    pytest.mark.skipif(
-        not (MODULES / "node_modules/nats").is_dir(),
-        reason=f"the client of NATS for node is missing: npm install --prefix {MODULES} nats@{NATS_JS}",
-    ),
-]
+pytestmark = pytest.mark.interop
 
 
 @asynccontextmanager
 async def example(server: EmbeddedServer, folder: Path) -> AsyncIterator[None]:
     """The example, beside the packages that it imports."""
     shutil.copy(EXAMPLE / "handler.mjs", folder)
-    (folder / "node_modules").symlink_to(MODULES / "node_modules")
+    (folder / "node_modules").symlink_to(modules_with("nats"))
     environment = {
         "PATH": os.environ["PATH"],
         "ASHORE_NATS_URL": server.url,

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from ashore.bus.memory import MemoryBus
 from ashore_discovery.agent import Agent, Place
 from ashore_discovery.health import Health
+from ashore_discovery.interfaces import interface_changes, interfaces_up
 from ashore_discovery.listening.catalogue import Catalogue
-from ashore_discovery.listening.interfaces import interface_changes, interfaces_up
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher
 from tests.bus_kit import until

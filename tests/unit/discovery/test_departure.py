@@ -262,3 +262,20 @@ def test_a_listener_that_nobody_asks_for_any_more_takes_its_devices_with_it() ->
 @pytest.mark.parametrize("kind", ["gone", "bye", "missed"])
 def test_the_end_of_what_was_never_there_is_no_news(kind: str) -> None:
     assert Stage().see(kind=kind) == []
+
+
+def test_of_several_places_that_a_listener_listens_at_one_is_lost() -> None:
+    stage = Stage()
+    stage.see("plant/pump")
+    stage.see("hall/lamp")
+    assert stage.lost(within="plant/") == ["unknown"]
+    assert stage.told[-1][1] == stage.key("plant/pump")
+
+
+def test_a_sweep_of_one_place_says_nothing_of_the_others() -> None:
+    stage = Stage(exhaustive=True)
+    stage.see("plant/pump")
+    stage.see("hall/lamp")
+    stage.wait(1)
+    assert stage.swept(stage.clock.now, within="plant/") == ["disappeared"]
+    assert stage.told[-1][1] != stage.key("hall/lamp")

@@ -19,7 +19,7 @@ from ashore_discovery.health import SourceHealth
 from ashore_discovery.limits import Pace
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.matching.desk import AnyHandler
-from ashore_discovery.model import Facet, Learnt, Sighting, Swept
+from ashore_discovery.model import Facet, Learnt, Lost, Sighting, Swept
 from ashore_discovery.tracking.presence import Manners
 
 FIRST_PAUSE: Final = 1.0
@@ -37,8 +37,11 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class Sink(Protocol):
     """Who hears what listeners say. Both return at once."""
 
-    def heard(self, listener: "Listener", item: Sighting | Swept) -> bool:
-        """Something was seen. Whether there is news that shall be on its way before the next is looked at."""
+    def heard(self, listener: "Listener", item: Sighting | Swept | Lost) -> bool:
+        """Something was seen, or part of what the listener listens at is lost.
+
+        The answer is whether there is news that shall be on its way before the next is looked at.
+        """
         ...
 
     def lost(self, listener: "Listener", cause: str) -> None:
@@ -180,7 +183,7 @@ class Listener:
                         await asyncio.sleep(0)
         raise HandlerError("it has ended by itself")
 
-    async def _next(self, found: AsyncIterator[Sighting | Swept]) -> Sighting | Swept:
+    async def _next(self, found: AsyncIterator[Sighting | Swept | Lost]) -> Sighting | Swept | Lost:
         stalled = asyncio.timeout(self.kind.stall_after)
         try:
             async with stalled:

@@ -33,11 +33,11 @@ class Registry:
             return None
         return device, next(one for one in device.presences if (one.facet.source, one.facet.id) == (source, id))
 
-    def of_source(self, source: str) -> Iterator[tuple[Device, Presence]]:
-        """Every facet that this listener has reported."""
+    def of_source(self, source: str, within: str = "") -> Iterator[tuple[Device, Presence]]:
+        """Every facet that this listener has reported, and whose name begins so."""
         for device in list(self.devices.values()):
             for presence in list(device.presences):
-                if presence.facet.source == source:
+                if presence.facet.source == source and presence.facet.id.startswith(within):
                     yield device, presence
 
     def sources(self) -> list[str]:

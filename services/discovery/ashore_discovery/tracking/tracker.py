@@ -56,20 +56,20 @@ class Tracker:
         told = self._after(device, presence, now, sighting.wire_at, again=was == "leaving")
         return contested + told + asks
 
-    def swept(self, source: str, begun: float, now: float) -> Outcomes:
+    def swept(self, source: str, begun: float, now: float, *, within: str = "") -> Outcomes:
         """A listener has said all that it can see: what it has not heard of since then is missing."""
         outcomes: Outcomes = []
-        for device, presence in self.registry.of_source(source):
+        for device, presence in self.registry.of_source(source, within):
             if presence.heard_at < begun and presence.state != "leaving":
                 kind: Literal["gone", "missed"] = "gone" if presence.manners.exhaustive else "missed"
                 presence.depart(kind, "missing", now)
                 outcomes += self._after(device, presence, now)
         return outcomes
 
-    def lost(self, source: str, cause: str, now: float) -> Outcomes:
+    def lost(self, source: str, cause: str, now: float, *, within: str = "") -> Outcomes:
         """Nobody listens there any more."""
         outcomes: Outcomes = []
-        for device, presence in self.registry.of_source(source):
+        for device, presence in self.registry.of_source(source, within):
             if not device.quiet:
                 presence.lose(cause)
                 outcomes += self._after(device, presence, now)
