@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,13 @@ _TOKEN = re.compile("a5b0[0-9]{8}")
 def token(number: int) -> str:
     """What our devices are known by, as a name of an interface or the end of a UUID."""
     return f"a5b0{number:08}"
+
+
+def end_in_order() -> None:
+    """Have SIGTERM end this as Ctrl-C does, so that processes, devices and networks go, too."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 class AgentTarget:

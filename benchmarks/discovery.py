@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import structlog
 
-from benchmarks.agent_target import AgentTarget, running, token
+from benchmarks.agent_target import AgentTarget, end_in_order, running, token
 from benchmarks.onboarding import cpu_ms, memory_mb
 from benchmarks.packets import PAUSE_SECONDS, WIRES
 
@@ -168,6 +168,7 @@ async def main() -> None:
     arguments = parser.parse_args()
     if not 0 < arguments.devices <= _MOST or not 0 < arguments.events <= _MOST:
         parser.error(f"--devices and --events are 1 to {_MOST}")
+    end_in_order()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     print(f"\ndiscovery\n  {'to a subscriber of the bus':28} {'ashore, p50 / p99':24} Akri 0.13.26, to its Instance")
     await kernel(arguments)

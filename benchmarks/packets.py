@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from benchmarks.agent_target import Configuration, running, token
+from benchmarks.agent_target import Configuration, end_in_order, running, token
 
 PAUSE_SECONDS: Final = 0.05
 """The kernel wakes an agent that sleeps, as it mostly does."""
@@ -101,6 +101,7 @@ def send(handler: str) -> None:
 
 async def measure(handler: str, peer: str, count: int, rounds: int) -> None:
     """Print the milliseconds of each round."""
+    end_in_order()
     command = ("ip", "netns", "exec", peer, sys.executable, "-m", "benchmarks.packets", "send", handler)
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     async with running([WIRES[handler].configuration]) as target:
