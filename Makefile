@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers lint bench docs lock clean
+.PHONY: help demo test peers soak lint bench bench-discovery docs lock clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## start everything here and bring a virtual device ashore
 	@$(BIN)/ashore demo $(ARGS)
@@ -22,6 +22,9 @@ test: $(READY) ## run all tests; ARGS="-k words" chooses
 peers: $(READY) ## install the peers that tests of discovery meet, once
 	$(BIN)/python -m tests.discovery.peers
 
+soak: $(READY) ## an hour of lost packets without a false removal, as root; ARGS="60 1" is a minute of 1 %
+	$(BIN)/python -m tests.discovery.soak $(if $(ARGS),$(ARGS),3600)
+
 lint: $(READY) ## check style, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,6 +33,9 @@ lint: $(READY) ## check style, types and architecture
 
 bench: $(READY) ## measure onboardings per second and CPU per device
 	$(BIN)/python benchmarks/onboarding.py $(ARGS)
+
+bench-discovery: $(READY) ## measure from a device that appears to a subscriber, best as root; memory, CPU
+	$(BIN)/python benchmarks/discovery.py $(ARGS)
 
 docs: $(READY) ## write docs/reference from the code
 	PYTHONPATH=. $(BIN)/python docs/generate.py

@@ -1,6 +1,6 @@
-"""A whole stack for tests and benchmarks: NATS and three services as processes on free ports, gone afterwards.
+"""A whole stack for tests and benchmarks: NATS, three services and the agent as processes on free ports.
 
-It is the same code as `ashore up`.
+It is the same code as `ashore up`, and gone afterwards.
 """
 
 import asyncio

@@ -21,7 +21,7 @@ from ashore_cli.output import Column, age, console, form, say, show_data, show_l
 
 T = TypeVar("T")
 
-_START = "start one: `python -m ashore_discovery`, with ASHORE_SITE and ASHORE_NODE"
+_START = "start one: `ashore up` has one, or `python -m ashore_discovery` with ASHORE_SITE and ASHORE_NODE"
 _STYLES = {"appeared": "green", "changed": "yellow", "disappeared": "red", "unknown": "magenta"}
 
 

@@ -31,11 +31,16 @@ class Mapping(NamedTuple):
 
 def settle() -> None:
     """Give back what can be given back, and have the collector leave alone what lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+    give_back()
+
+
+def give_back() -> None:
+    """Give back what is not needed any more: after the start, and after each time of much work."""
     libc = ctypes.CDLL(None)
     with contextlib.suppress(OSError), _SMAPS.open(encoding="utf-8", errors="replace") as smaps:
         _forget(libc, unchanged_code(mappings(smaps)))
-    gc.collect()
-    gc.freeze()
     if hasattr(libc, "malloc_trim"):  # Only glibc has it.
         libc.malloc_trim(0)
 

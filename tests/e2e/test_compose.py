@@ -95,7 +95,7 @@ def project() -> Iterator[Project]:
 
 def test_every_service_is_healthy(project: Project) -> None:
     states = project.states()
-    assert len(states) == 4, states
+    assert len(states) == 5, states
     assert set(states.values()) == {"healthy"}
 
 
@@ -105,6 +105,13 @@ def test_a_device_comes_ashore(project: Project) -> None:
     facts = ("voucher-issued", "voucher-extended", "owner-registered", "device-redirected", "device-onboarded")
     places = [told.index(f'"subject":"{fact}.') for fact in facts]
     assert places == sorted(places), told
+
+
+def test_the_agent_sees_its_words_and_its_image_holds_nothing_that_it_does_not_need(project: Project) -> None:
+    found = json.loads(project.run("run", "--rm", "cli", "discovery", "list", "-o", "json"))
+    assert {"lighthouse", "buoy"} <= {one["facts"].get("description") for one in found}
+    packages = project.run("exec", "-T", "discovery", "ls", "/opt/ashore/lib/python3.11/site-packages")
+    assert not re.search(r"^(aiohttp|sqlalchemy|cryptography|starlette|httpx|cbor2)$", packages, re.MULTILINE), packages
 
 
 def test_no_container_can_write_outside_its_volume(project: Project) -> None:
@@ -118,7 +125,7 @@ def test_no_container_can_write_outside_its_volume(project: Project) -> None:
 
 def test_devices_come_ashore_over_two_replicas_of_the_rendezvous(project: Project) -> None:
     project.start("--scale", "rendezvous=2")
-    assert len(project.states()) == 5
+    assert len(project.states()) == 6
     for _ in range(5):
         assert '"state": "onboarded"' in project.bring_a_device_ashore()
     for port in (8040, 8041):

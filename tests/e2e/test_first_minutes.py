@@ -34,6 +34,12 @@ def way(out: str) -> list[str]:
     return [word for word in words if word in WAY]
 
 
+def discovered(out: str) -> list[tuple[str, ...]]:
+    """What the demo says of discovered devices: which configuration wants what."""
+    lines = out.partition("What the discovery agent of")[2].splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in lines[2:] if line.startswith("  ")]
+
+
 async def seen(stack: Running, name: str, guid: str) -> list[object]:
     """All events of a name about a device, once there is one."""
     found: list[object] = []
@@ -73,6 +79,7 @@ async def test_the_demo_brings_a_device_ashore_and_its_next_run_another(tmp_path
     assert way(first.out) == WAY
     assert "Welcome ashore." in first.out
     assert "demo-0001" in first.out
+    assert discovered(first.out)[:2] == [("words", "buoy"), ("words", "lighthouse")]
 
     second = await ashore("demo", "--once", "--port-offset", str(offset), data=data)
     assert (second.code, second.error) == (0, "")
@@ -85,6 +92,11 @@ async def test_the_demo_brings_a_device_ashore_and_its_next_run_another(tmp_path
         doctor = await ashore("doctor", data=data)
         assert (doctor.code, doctor.error) == (0, "")
         assert all(finding["ok"] for finding in json.loads(doctor.out))
+        assert next(one["text"] for one in json.loads(doctor.out) if one["about"] == "discovery").startswith(
+            "the agent"
+        )
+        found = json.loads((await ashore("discovery", "list", data=data)).out)
+        assert {"lighthouse", "buoy"} <= {one["facts"].get("description") for one in found}
         assert {one.state for one in (await stack.client.owner.devices()).items} <= {"onboarded", "registered"}
 
 
@@ -204,5 +216,6 @@ async def test_what_a_killed_stack_left_behind_is_stopped_by_the_next(tmp_path: 
                 os.kill(orphan, signal.SIGKILL)
 
     assert (done.code, done.error) == (0, "")
-    assert len(orphans) == 4
+    # NATS, three services and the discovery agent.
+    assert len(orphans) == 5
     assert alive == []

@@ -1,4 +1,4 @@
-"""Asks everything how it is: services, bus, clocks, certificates, the data folder.
+"""Asks everything how it is: services, bus, agents, clocks, certificates, the data folder.
 
 Each examination gives Findings and never fails itself: what keeps it from looking is a finding, too.
 """
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from rich.text import Text
 
 from ashore.client import Client
-from ashore_cli.doctor import bus, folder, services
+from ashore_cli.doctor import agents, bus, folder, services
 from ashore_cli.doctor.finding import Finding
 from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, printable
 from ashore_cli.options import Options
@@ -44,6 +44,8 @@ async def findings(options: Options) -> AsyncIterator[Finding]:
     async with Client(context) as client:
         async for finding in services.examine(client):
             yield finding
+    async for finding in agents.examine(context):
+        yield finding
 
 
 def _line(finding: Finding) -> Text:

@@ -8,6 +8,7 @@ from ashore.client import Client, Context
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import joined
 from ashore_cli.local.devices import Virtual, next_serials, request
+from ashore_cli.local.discovered import looking, show_discovered
 from ashore_cli.local.hints import command
 from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
@@ -32,7 +33,7 @@ async def run_demo(data: Path, *, once: bool, tls: bool, port_offset: int | None
         screen.out.print(f"ashore demo, with its data in {stack.layout.path}\n")
 
         async def show() -> None:
-            await bring_ashore(stack.context, screen)
+            await _bring_and_look(stack.context, screen)
             _what_next(data, screen)
             if not once:
                 screen.out.print("\nEverything keeps running until you press Ctrl-C.")
@@ -42,7 +43,7 @@ async def run_demo(data: Path, *, once: bool, tls: bool, port_offset: int | None
             code = await hold(stack, show)
         except AlreadyRunning:
             screen.out.print("  ashore runs already with this data folder, so the device goes there")
-            await bring_ashore(Context.load({}, data_dir=data), screen)
+            await _bring_and_look(Context.load({}, data_dir=data), screen)
             _what_next(data, screen)
             return 0
         screen.waiting("")
@@ -54,6 +55,17 @@ async def run_device(options: Options, serial: str | None) -> None:
     """One device against services that run already, wherever."""
     with Screen() as screen:
         await bring_ashore(options.context(), screen, serial)
+
+
+async def _bring_and_look(context: Context, screen: Screen) -> None:
+    """A device that is brought ashore, and those that are found."""
+    asked = looking(context)
+    try:
+        await bring_ashore(context, screen)
+        await show_discovered(asked, screen)
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
 
 
 async def bring_ashore(context: Context, screen: Screen, serial: str | None = None) -> str:
@@ -99,6 +111,7 @@ def _what_next(data: Path, screen: Screen) -> None:
         ("events --since 1h", "what has happened, event by event"),
         ("device onboard --count 10", "ten more virtual devices"),
         ("profile show hello -o yaml", "what a device gets"),
+        ("discovery watch", "devices around this machine, as they come and go"),
         ("doctor", "how everything is"),
     )
     screen.out.print("\nTry next, in another terminal" if screen.out.is_terminal else "\nTry next", style="bold")

@@ -11,7 +11,7 @@ from ashore_cli.output import console
 from ashore_cli.stack import Happening, Layout
 
 _TAIL_SECONDS: Final = 0.2
-_COLOURS: Final = {"manufacturer": "cyan", "rendezvous": "magenta", "owner": "blue"}
+_COLOURS: Final = {"manufacturer": "cyan", "rendezvous": "magenta", "owner": "blue", "discovery": "green"}
 
 
 class Screen:

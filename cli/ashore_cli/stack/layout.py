@@ -9,6 +9,8 @@ owner-keys.pem             the owner's public keys: a buyer for the manufacturer
 manufacturer-keys.pem      the manufacturer's public keys
 trusted-keys.pem           both, whose devices the rendezvous admits
 owner.db, manufacturer.db  the services' databases
+look-for.yaml              what the discovery agent looks for; made once, then yours to change
+discovery-state.json       what the discovery agent has told the bus
 nats/                      the embedded NATS server, with the users' keys in nats/nkeys/
 logs/                      one file for each service
 devices/                   virtual devices, one folder each
@@ -22,6 +24,7 @@ from ashore.client.context import FILE
 
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
 AUTHORITY = "ca.pem"
+LOOK_FOR = "look-for.yaml"
 
 
 class Layout(NamedTuple):
@@ -79,6 +82,11 @@ class Layout(NamedTuple):
     def devices(self) -> Path:
         """Virtual devices."""
         return self.path / "devices"
+
+    @property
+    def look_for(self) -> Path:
+        """What the discovery agent looks for."""
+        return self.path / LOOK_FOR
 
     def pid(self, name: str) -> Path:
         """The process id of a service."""

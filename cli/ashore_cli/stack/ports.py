@@ -21,6 +21,7 @@ class Ports(NamedTuple):
     manufacturer: int = 8039
     rendezvous: int = 8040
     owner: int = 8042
+    discovery: int = 8045
     nats: int = 4222
     monitor: int = 8222
     mqtt: int = 1883
@@ -46,7 +47,7 @@ class Ports(NamedTuple):
 
     def taken(self, address: str) -> list[tuple[str, int]]:
         """Those that other programs listen on."""
-        places = dict.fromkeys(("manufacturer", "rendezvous", "owner"), address)
+        places = dict.fromkeys(("manufacturer", "rendezvous", "owner", "discovery"), address)
         return [
             (name, self.of(name)) for name in self._fields if _is_taken(places.get(name, "127.0.0.1"), self.of(name))
         ]

@@ -14,8 +14,9 @@ from ashore import bundles, files
 from ashore.bus.server_config import Listeners, configuration, prepare_users
 from ashore.keys import KINDS, FileKeyStore
 from ashore.server_certificates import ServerCertificates
-from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
-from ashore_cli.stack.services import SERVICES
+from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, LOOK_FOR, Layout
+from ashore_cli.stack.looking import look_for
+from ashore_cli.stack.services import AGENT, SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
 _PUBLIC_MODE: Final = 0o644
@@ -41,6 +42,7 @@ def prepare(layout: Layout, told: Told, hosts: Iterable[str] = ()) -> None:
     prepare_users(layout.nats)
     _certify(layout, hosts)
     files.read_or_create(layout.token, _new_token)
+    look_for(layout.look_for)
 
 
 def separate(layout: Layout, target: Path) -> list[Path]:
@@ -64,8 +66,17 @@ def separate(layout: Layout, target: Path) -> list[Path]:
         for path in sorted(layout.keys.glob("*-*.*")):
             if service.name in ROLES and path.name.startswith(_prefixes(service.name)):
                 _copy(path, folder / "keys" / path.name)
+    _separate_agent(layout, target)
     _separate_bus(layout, target)
     return sorted(path for path in target.iterdir() if path.is_dir())
+
+
+def _separate_agent(layout: Layout, target: Path) -> None:
+    """An agent stands at the edge, where others reach it first: it has its user of the bus, and not one secret more."""
+    folder = files.private_directory(target / AGENT.name)
+    _copy(layout.seed(AGENT.name), folder / "nats.seed")
+    _publish(folder / AUTHORITY, layout.authority.read_text())
+    look_for(folder / LOOK_FOR)
 
 
 def _separate_bus(layout: Layout, target: Path) -> None:

@@ -20,10 +20,10 @@ class Place(NamedTuple):
     tls: bool = False
     """Whether services and NATS speak TLS."""
 
-    def url(self, service: str) -> str:
+    def url(self, service: str, *, plain: bool = False) -> str:
         """A service's URL."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{'https' if self.tls else 'http'}://{host}:{self.ports.of(service)}"
+        return f"{'https' if self.tls and not plain else 'http'}://{host}:{self.ports.of(service)}"
 
 
 class Service(NamedTuple):
@@ -31,11 +31,17 @@ class Service(NamedTuple):
 
     name: str
     settings: Callable[[Place], Settings]
+    is_agent: bool = False
+    """An agent works for nobody over HTTP: it only says there how it is, in plain text and to everybody."""
 
     @property
     def module(self) -> str:
         """What `python -m` runs."""
         return f"ashore_{self.name}"
+
+    def url(self, place: Place) -> str:
+        """Where it listens."""
+        return place.url(self.name, plain=self.is_agent)
 
     def environment(self, place: Place) -> dict[str, str]:
         """All of its settings."""
@@ -55,12 +61,11 @@ class Service(NamedTuple):
         return {**common, **self.settings(place)}
 
     def _secrecy(self, place: Place) -> dict[str, str]:
+        bus = {"ASHORE_NATS_CA_FILE": str(place.layout.authority)}
+        if self.is_agent:
+            return bus
         certificate = str(place.layout.certificate(self.name))
-        return {
-            "ASHORE_NATS_CA_FILE": str(place.layout.authority),
-            "ASHORE_TLS_CERTIFICATE": certificate,
-            "ASHORE_TLS_KEY": certificate,
-        }
+        return {**bus, "ASHORE_TLS_CERTIFICATE": certificate, "ASHORE_TLS_KEY": certificate}
 
 
 def _manufacturer(place: Place) -> Settings:
@@ -79,8 +84,16 @@ def _owner(place: Place) -> Settings:
     return {**own, "ASHORE_CA_FILE": str(place.layout.authority)} if place.tls else own
 
 
+def _discovery(place: Place) -> Settings:
+    return {"ASHORE_CONFIGURATIONS": str(place.layout.look_for)}
+
+
 SERVICES: Final = (
     Service("manufacturer", _manufacturer),
     Service("rendezvous", _rendezvous),
     Service("owner", _owner),
 )
+"""Those with a management API, for which there are tokens and certificates."""
+AGENT: Final = Service("discovery", _discovery, is_agent=True)
+"""Sees the devices around this machine; it works through the bus alone."""
+PROCESSES: Final = (*SERVICES, AGENT)

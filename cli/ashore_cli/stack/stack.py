@@ -8,19 +8,21 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Final, Self
+from urllib.parse import urlsplit
 
 from ashore.bus.nats import connect
 from ashore.bus.server import EmbeddedServer, ServerFailed
 from ashore.client import Client, ClientError, Context
 from ashore.client.context import BusEntry, ContextFile, ServiceEntry, write
 from ashore.files import private_directory
+from ashore.healthcheck import ask
 from ashore.tls import client_context
 from ashore_cli.stack.child import Child, stop_orphan
 from ashore_cli.stack.happenings import AlreadyRunning, Happening, StackError, Tell, ignore
 from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
 from ashore_cli.stack.ports import Ports
 from ashore_cli.stack.prepare import prepare
-from ashore_cli.stack.services import SERVICES, Place, Service
+from ashore_cli.stack.services import PROCESSES, SERVICES, Place, Service
 
 __all__ = ["AlreadyRunning", "Stack", "StackError"]
 
@@ -100,7 +102,7 @@ class Stack:
         place = Place(self.layout, ports, self._address, nats_url, self._tls)
         self._write_context(place)
         client = await self._cleanup.enter_async_context(Client(self.context))
-        children = [self._child(service, place, client) for service in SERVICES]
+        children = [self._child(service, place, client) for service in PROCESSES]
         self._children = {child.name: child for child in children}
         self._cleanup.push_async_callback(self._stop_children)
         await self._start_children()
@@ -113,7 +115,7 @@ class Stack:
         private_directory(self.layout.path)
         private_directory(self.layout.lock.parent)
         self._cleanup.callback(_locked(self.layout).close)
-        for service in SERVICES:
+        for service in PROCESSES:
             stop_orphan(self.layout.pid(service.name), service.module, f"ASHORE_DATA_DIR={self.layout.path}")
         # The server would stop its own, but only after its ports have been found taken.
         stop_orphan(self.layout.nats / "nats-server.pid", str(self.layout.nats / "nats-server.conf"))
@@ -157,11 +159,13 @@ class Stack:
         return Child(
             service.name,
             service.module,
-            url=place.url(service.name),
+            url=service.url(place),
             environment={**inherited, **service.environment(place), **passed, **extra},
             log=self.layout.log(service.name),
             pid_file=self.layout.pid(service.name),
-            is_ready=partial(_is_ready, client, service.name),
+            is_ready=partial(_agent_is_ready, service.url(place))
+            if service.is_agent
+            else partial(_is_ready, client, service.name),
             tell=self._tell,
         )
 
@@ -195,6 +199,15 @@ async def _is_ready(client: Client, service: str) -> bool:
         return (await client.connection(service).readiness()).ready
     except ClientError:
         return False
+
+
+async def _agent_is_ready(url: str) -> bool:
+    """An agent has no client: whoever wants to know something asks it over the bus."""
+    try:
+        status, _ = await asyncio.to_thread(ask, urlsplit(f"{url}/readyz"))
+    except (OSError, ValueError):
+        return False
+    return status == "200"
 
 
 def _locked(layout: Layout) -> IO[str]:

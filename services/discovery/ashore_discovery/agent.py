@@ -30,6 +30,7 @@ from ashore_discovery.tracking.device import View
 from ashore_discovery.tracking.outcomes import Ask, Change, ChangeKind, Outcomes
 from ashore_discovery.tracking.tracker import Tracker
 
+_FEW: Final = 4
 MOST_QUESTIONS: Final = 64
 """So many probes and questions are under way at once; the others wait."""
 
@@ -79,6 +80,7 @@ class Agent:
         self._asking: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._swept: set[str] = set()
+        self._wants: list[Wanted] | None = None
         self._configured = False
 
     # What listeners say.
@@ -87,26 +89,29 @@ class Agent:
         """See `Keeper.opened`."""
         self.tracker.open(listener.source, listener.kind.limits)
 
-    def heard(self, listener: Listener, item: Sighting | Swept | Lost) -> None:
+    def heard(self, listener: Listener, item: Sighting | Swept | Lost) -> bool:
         """See `Sink.heard`."""
         now = self._clock()
         if isinstance(item, Swept):
             self._swept.add(listener.source)
             self._take(self.tracker.swept(listener.source, item.begun, now, within=item.within))
-            return
+            return False
         if isinstance(item, Lost):
             self._take(self.tracker.lost(listener.source, item.cause, now, within=item.within))
-            return
+            return False
         if not listener.hears(item):
             listener.health.dropped("more sightings than this listener may report")
-            return
+            return False
         try:
             item.check()
         except SightingError as error:
             listener.health.dropped(str(error))
-            return
+            return False
         listener.health.seen()
-        self._take(self.tracker.see(listener.source, listener.manners, item, now))
+        outcomes = self.tracker.see(listener.source, listener.manners, item, now)
+        self._take(outcomes)
+        # One event is sent as fast as can be; a hundred are faster together.
+        return bool(outcomes) and len(self._publisher) <= _FEW
 
     def lost(self, listener: Listener, cause: str) -> None:
         """See `Sink.lost`."""
@@ -124,8 +129,11 @@ class Agent:
         """Look for this from now on. What cannot be used is told in `problems`, and harms nothing else."""
         self.problems = {}
         wanted = [one for one in map(self._wanted, configurations) if one is not None]
-        self.desk.use(wanted)
-        self._take(self.tracker.rematch(self._clock()))
+        if wanted != self._wants:
+            # Not where only interfaces have changed: on a node with many devices it takes a while.
+            self._wants = wanted
+            self.desk.use(wanted)
+            self._take(self.tracker.rematch(self._clock()))
         self._close_unasked({self._catalogue.spelt(one.handler) for one in configurations})
         problems = await self.listeners.arrange(wanted, settings, interfaces)
         self._configured = True

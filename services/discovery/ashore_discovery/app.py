@@ -22,6 +22,7 @@ from ashore.config import SettingsError
 from ashore.files import FilesError, private_directory
 from ashore.supervise import Supervisor, TaskCrashedError
 from ashore.telemetry import METRICS_TYPE, Metrics
+from ashore.tls import TlsError, client_context
 from ashore_discovery.agent import Agent, Place, steady_clock
 from ashore_discovery.api import Api
 from ashore_discovery.config import DiscoverySettings
@@ -205,6 +206,9 @@ def run() -> int:
         log.warning(warning)
     try:
         asyncio.run(_main(settings))
+    except TlsError as error:
+        log.error("ASHORE_NATS_CA cannot be used", reason=str(error))  # noqa: TRY400 - as below
+        return EXIT_FAILED
     except (FilesError, OSError) as error:
         log.error(str(error))  # noqa: TRY400 - a traceback would hide the sentence that says what to do
         return EXIT_FAILED
@@ -220,8 +224,11 @@ async def _main(settings: DiscoverySettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.plain_buses():
+        log.warning("NATS is asked in plain text, which others on the way can read: begin ASHORE_NATS_URL with tls://")
     seed = settings.nats_seed.reveal() if settings.nats_seed else None
-    bus = await connect(settings.nats_url, name="discovery", seed=seed)
+    tls = client_context(settings.nats_ca) if settings.nats_ca else None
+    bus = await connect(settings.nats_url, name="discovery", seed=seed, tls=tls)
     try:
         async with running(settings, bus, Metrics()):
             await stop.wait()

@@ -1,7 +1,6 @@
 """What the agent says of itself: that it is alive, how it works, and when a snapshot is complete."""
 
 import asyncio
-import ctypes
 import gc
 import importlib.metadata
 import time
@@ -12,6 +11,7 @@ from typing import Final
 
 from ashore.bus import BusError
 from ashore.events import AgentAlive, HandlerState
+from ashore.memory import give_back, settle
 from ashore_discovery.agent import Agent
 from ashore_discovery.api import HealthAnswer
 from ashore_discovery.configurations.sources import Sources
@@ -22,6 +22,7 @@ from ashore_discovery.publishing import Publisher, moment
 FIRST_LOOK_SECONDS: Final = 5.0
 """The first snapshot waits so long for listeners to look around."""
 _PAGE_BYTES: Final = 4096
+_MANY: Final = 100
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -49,17 +50,29 @@ class Heart:
         self._started = moment(clock())
         self._release = importlib.metadata.version("ashore-discovery")
         self._count = 0
+        self._settled = 0
+        """So many devices were there when memory was given back."""
 
     async def beat(self) -> None:
         """Say that we are alive; after an absence of the bus say everything."""
         await self._look_around()
         await self._agent.tell_untold()
-        give_back()
+        settle()
+        self._settled = len(self._agent.tracker.registry.devices)
         while True:
+            self._give_back_after_much()
             if await self._say() and self._publisher.away:
                 await self._agent.tell_all()
                 await self._say()
             await asyncio.sleep(self._interval)
+
+    def _give_back_after_much(self) -> None:
+        """Many devices that came or went have left holes in memory, a sixth of the agent."""
+        count = len(self._agent.tracker.registry.devices)
+        if abs(count - self._settled) >= _MANY and not len(self._publisher):
+            self._settled = count
+            gc.collect()
+            give_back()
 
     async def _look_around(self) -> None:
         end = time.monotonic() + FIRST_LOOK_SECONDS
@@ -128,15 +141,6 @@ class Heart:
             devices = sum(self._agent.tracker.registry.counts[one.source] for one in own)
             found.append(HandlerState(name=name, mode=mode, reason=reason, devices=devices))
         return found
-
-
-def give_back() -> None:
-    """Give the system back what only starting and the first look around needed: a fifth of the agent."""
-    gc.collect()
-    gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # Only glibc has it.
-        trim(0)
 
 
 def memory_mb() -> float:

@@ -16,7 +16,8 @@ import structlog
 from ashore.bus import Bus, BusError, BusUnavailable
 from ashore.events import DeviceSeen, Event, EventError, encode, envelope
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 64
+"""So many events are on their way at once: a server that syncs its disk takes them together."""
 RETRY_SECONDS: Final = 0.5
 _MOST_WAITING: Final = 2
 

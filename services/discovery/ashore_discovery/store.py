@@ -6,6 +6,7 @@ keys are made from what devices are, and not from when they came.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,8 @@ from ashore_discovery.tracking.presence import Manners, Presence
 
 FILE: Final = "discovery-state.json"
 WRITE_SECONDS: Final = 0.1
+_PAUSES: Final = 20
+"""So many times longer than writing takes is the pause before the next time."""
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -80,12 +83,14 @@ class Store:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            began = time.monotonic()
             state = self._capture()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._write, state)
             except OSError as error:
                 log.warning("the state cannot be written", file=str(self._path), reason=str(error))
-            await asyncio.sleep(WRITE_SECONDS)
+            # A thousand devices that come at once are written a few times, and not a hundred.
+            await asyncio.sleep(max(WRITE_SECONDS, _PAUSES * (time.monotonic() - began)))
 
     def write(self) -> None:
         """Write for the last time: the agent ends."""

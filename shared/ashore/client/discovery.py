@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Final, TypeVar
 
@@ -16,6 +16,8 @@ from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Match, Value
 QUIET_SECONDS: Final = 0.7
 """After so long without one, all agents that the stream knows have been read."""
 ANSWER_SECONDS: Final = 5.0
+_MISSED: Final = 3
+"""After so many heartbeats that did not come an agent is believed to be away."""
 
 
 class DiscoveredDevice(msgspec.Struct, kw_only=True):
@@ -116,6 +118,11 @@ class _Problem(msgspec.Struct, kw_only=True):
 T = TypeVar("T")
 
 
+def _is_silent(event: AgentAlive, time: datetime) -> bool:
+    """Whether it should have said something since, and has not."""
+    return datetime.now(UTC) - time > timedelta(seconds=_MISSED * event.interval_seconds)
+
+
 class DiscoveryClient:
     """What agents can be asked; every call may raise ClientError or BusError."""
 
@@ -139,6 +146,17 @@ class DiscoveryClient:
                             # What was said before we asked has all been read.
                             break
         return [found[subject] for subject in sorted(found)]
+
+    async def soonest(self, seconds: float) -> AgentAlive | None:
+        """An agent that is alive and has looked around, as soon as one is heard; None after that time."""
+        async with aclosing(self._bus.follow([f"{AgentAlive.name}.*.*"], replay=True)) as events:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    async for _, one in events:
+                        event = open_event(one)
+                        if isinstance(event, AgentAlive) and event.epoch and not _is_silent(event, one.time):
+                            return event
+        return None
 
     async def watch(self, site: str = "*", node: str = "*") -> AsyncGenerator[DeviceSeen, None]:
         """What devices do from now on, without end."""

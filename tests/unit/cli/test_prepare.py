@@ -13,6 +13,9 @@ from ashore.client import Context
 from ashore.config import Secret
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
+from ashore_discovery.configurations.schema import read
+from ashore_discovery.configurations.sources import read_file
+from ashore_discovery.listening.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,7 @@ def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout:
     shutil.copytree(layout.path, old.path)
     shutil.rmtree(old.tls)
     old.authority.unlink()
+    old.look_for.unlink()
     before = content(old.path)
 
     prepare(old, lambda _what: None)
@@ -52,7 +56,8 @@ def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout:
     after = content(old.path)
     assert {name: after[name] for name in before} == before
     assert {name for name in after if name not in before} == {
-        "ca.pem", *(f"tls/{name}.pem" for name in ("ca", "manufacturer", "nats", "owner", "rendezvous")),
+        "ca.pem", "look-for.yaml",
+        *(f"tls/{name}.pem" for name in ("ca", "manufacturer", "nats", "owner", "rendezvous")),
     }  # fmt: skip
 
 
@@ -86,15 +91,19 @@ def test_a_key_that_an_operator_puts_there_is_published(layout: Layout, tmp_path
 def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_path: Path) -> None:
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path / "all")}
 
-    assert set(folders) == {"cli", "manufacturer", "nats", "owner", "public", "rendezvous", "streams"}
+    assert set(folders) == {
+        "cli", "discovery", "manufacturer", "nats", "owner", "public", "rendezvous", "streams",
+    }  # fmt: skip
     assert not any(name.startswith("keys/owner") for name in folders["manufacturer"])
     assert not any(name.startswith("keys/manufacturer") for name in folders["owner"])
     assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key", "tls.pem", "ca.pem"}
+    # At the edge there is no key, no token and no certificate to be found.
+    assert set(folders["discovery"]) == {"nats.seed", "ca.pem", "look-for.yaml"}
     assert set(folders["nats"]) == {"nats-server.conf", "tls.pem", "ca.pem"}
     assert not re.search(rb"\bSU[A-Z0-9]{50}", folders["nats"]["nats-server.conf"])
-    seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner")]
+    seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner", "discovery")]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
-    assert len({*seeds, *sessions}) == 6
+    assert len({*seeds, *sessions}) == 7
 
 
 def test_each_service_has_a_token_of_its_own_and_the_command_line_has_them_all(layout: Layout, tmp_path: Path) -> None:
@@ -158,3 +167,20 @@ def test_separating_again_changes_nothing(layout: Layout, tmp_path: Path) -> Non
     separate(layout, tmp_path)
 
     assert content(tmp_path) == before
+
+
+def test_what_the_agent_looks_for_can_be_used_and_belongs_to_the_user_then(layout: Layout, tmp_path: Path) -> None:
+    found = read_file(layout.look_for)
+    assert found.configurations[0].name == "words"
+    assert not [problem for one in found.configurations for problem in one.problems()]
+    kinds = {one.handler: Catalogue().load(one.handler) for one in found.configurations}
+    for one in found.configurations:
+        kind = kinds[one.handler]
+        assert not list(kind.problems(read(kind.details_type, one.details, "details")))
+    own = Layout(tmp_path / "own")
+    prepare(own, lambda _what: None)
+    own.look_for.write_text("configurations: []")
+
+    prepare(own, lambda _what: None)
+
+    assert own.look_for.read_text() == "configurations: []"

@@ -28,6 +28,8 @@ LONGEST_PAUSE: Final = 60.0
 ENRICH_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
 _AT_A_STRETCH: Final = 32
+_TURNS: Final = 3
+"""So many rounds of the event loop an event takes from here to the socket of the bus."""
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -35,8 +37,11 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class Sink(Protocol):
     """Who hears what listeners say. Both return at once."""
 
-    def heard(self, listener: "Listener", item: Sighting | Swept | Lost) -> None:
-        """Something was seen, or part of what the listener listens at is lost."""
+    def heard(self, listener: "Listener", item: Sighting | Swept | Lost) -> bool:
+        """Something was seen, or part of what the listener listens at is lost.
+
+        The answer is whether there is news that shall be on its way before the next is looked at.
+        """
         ...
 
     def lost(self, listener: "Listener", cause: str) -> None:
@@ -171,10 +176,10 @@ class Listener:
             with suppress(StopAsyncIteration):
                 while True:
                     item = await self._next(found)
-                    self._sink.heard(self, item)
+                    urgent = self._sink.heard(self, item)
                     count += 1
-                    if count % _AT_A_STRETCH == 0:
-                        # A handler that has much to say at once does not keep the others waiting.
+                    # A handler that has much to say at once does not keep the others waiting.
+                    for _ in range(_TURNS if urgent else count % _AT_A_STRETCH == 0):
                         await asyncio.sleep(0)
         raise HandlerError("it has ended by itself")
 

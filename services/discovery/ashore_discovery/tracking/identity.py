@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from ashore_discovery.model import IDENTITY_RANKS, Identity, IdentityKind
@@ -35,7 +36,8 @@ def names(identity: Identity, handler: str, id: str) -> list[str]:  # noqa: A002
     found = [
         f"{kind}:{value}"
         for kind in IDENTITY_RANKS
-        for value in (_sane(kind, text) for text in _values(identity.get(kind, ())))
+        if kind in identity
+        for value in (_sane(kind, text) for text in _values(identity[kind]))
         if value
     ]
     return [*dict.fromkeys(found), f"id:{handler}/{id}"]
@@ -53,6 +55,7 @@ def key_of(name: str, *, node: str, shared: bool) -> str:
     return f"{kind}-{digest(name + place)}"
 
 
+@lru_cache(maxsize=256)
 def digest(text: str) -> str:
     """80 bits of a hash, in base32: enough for a million devices without an accident."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest()[:10]).decode().lower()

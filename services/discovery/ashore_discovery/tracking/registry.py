@@ -23,6 +23,8 @@ class Registry:
         self.demoted: set[str] = set()
         self._by_facet: dict[tuple[str, str], Device] = {}
         self._by_name: dict[str, Device] = {}
+        self._owned: dict[str, set[str]] = {}
+        """By key: the names under which a device is found, so that nobody has to look through all."""
 
     def find(self, source: str, id: str) -> tuple[Device, Presence] | None:  # noqa: A002 - a sighting's own word
         """The facet that this listener has reported under this name."""
@@ -86,8 +88,12 @@ class Registry:
 
     def index(self, device: Device) -> None:
         """Its facts have changed."""
+        owned = self._owned.setdefault(device.key, set())
         for name in device.names(self.demoted):
-            self._by_name.setdefault(name, device)
+            if name in owned and self._by_name.get(name) is device:
+                continue
+            if self._by_name.setdefault(name, device) is device:
+                owned.add(name)
             alias = identity.key_of(name, node=self._node, shared=device.shared)
             if alias != device.key and alias not in device.aliases:
                 device.aliases = [*device.aliases, alias][-MOST_ALIASES:]
@@ -133,8 +139,9 @@ class Registry:
         self.devices.pop(device.key, None)
         for presence in device.presences:
             self._drop(presence)
-        for name in [name for name, owner in self._by_name.items() if owner is device]:
-            del self._by_name[name]
+        for name in self._owned.pop(device.key, ()):
+            if self._by_name.get(name) is device:
+                del self._by_name[name]
 
     def _drop(self, presence: Presence) -> None:
         source = presence.facet.source

@@ -34,7 +34,8 @@ class Udev(Handler[UdevDetails, Wanted]):
         self._settings = cast(UdevSettings, context.settings)
         self._udev = pyudev.Context()  # type: ignore[no-untyped-call]  # the library has no types
         self._wanted = Wanted()
-        self._scan_now = asyncio.Event()
+        self._scan_now = False
+        self._source: Source | None = None
 
     @classmethod
     def plan(cls, details: Sequence[UdevDetails]) -> Wanted:
@@ -48,21 +49,27 @@ class Udev(Handler[UdevDetails, Wanted]):
     def replan(self, plan: Wanted) -> bool:
         """Other attributes are read at the next look around, which is now."""
         self._wanted = plan
-        self._scan_now.set()
+        self._look_now()
         return True
 
     async def scan(self) -> None:
         """Look around now."""
-        self._scan_now.set()
+        self._look_now()
+
+    def _look_now(self) -> None:
+        self._scan_now = True
+        if self._source is not None:
+            self._source.news.put_nowait(None)
 
     async def run(self, plan: Wanted) -> Seen:
         """Listen first and look around then, so that nothing falls in between."""
         self._wanted = plan
         async with opened(self._udev, self._settings.source) as source:
+            self._source = source
             self.context.report(source.mode, source.reason)
             pause = self._settings.poll_seconds if source.mode == "polling" else self._settings.scan_seconds
             while True:
-                self._scan_now.clear()
+                self._scan_now = False
                 if source.overflowed.is_set():
                     self.context.dropped("the kernel told of more than could be read, so everything is looked at again")
                 source.overflowed.clear()
@@ -85,28 +92,21 @@ class Udev(Handler[UdevDetails, Wanted]):
     async def _news(self, source: Source, seconds: float) -> AsyncIterator[Sighting]:
         """What happens until it is time to look around again."""
         end = self.context.clock() + seconds
-        while (
-            (left := end - self.context.clock()) > 0 and not self._scan_now.is_set() and not source.overflowed.is_set()
-        ):
+        while (left := end - self.context.clock()) > 0 and not self._scan_now and not source.overflowed.is_set():
             one = await self._next(source, left)
             if one is not None:
                 for found in self._told(one):
                     yield found
 
     async def _next(self, source: Source, seconds: float) -> News | None:
-        """The next news; None after that time, or when it is time to look around."""
+        """The next news; None after that time, or when there is something else to do."""
         if not source.news.empty():
             return source.news.get_nowait()
-        waits = [
-            asyncio.ensure_future(one) for one in (source.news.get(), self._scan_now.wait(), source.overflowed.wait())
-        ]
         try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            got = waits[0]
-            return cast(News, got.result()) if got.done() else None
-        finally:
-            for one in waits:
-                one.cancel()
+            async with asyncio.timeout(seconds):
+                return await source.news.get()
+        except TimeoutError:
+            return None
 
     def _told(self, news: News) -> Iterator[Sighting]:
         now = self.context.clock()

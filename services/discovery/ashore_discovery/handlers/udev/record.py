@@ -15,8 +15,11 @@ from ashore_discovery.model import Facts, Identity, Sighting
 LONGEST: Final = 1024
 MOST_PROPERTIES: Final = 128
 MOST_ANCESTORS: Final = 16
-_ALWAYS: Final = ("index", "serial", "idVendor", "idProduct", "manufacturer", "product", "bInterfaceNumber")
-"""Attributes of ancestors that say who made it, where no udevd says so."""
+_ALWAYS: Final = {
+    "usb": ("serial", "idVendor", "idProduct", "manufacturer", "product", "bInterfaceNumber"),
+    "video4linux": ("index",),
+}
+"""By subsystem: attributes that say who made it and which part it is, where no udevd says so."""
 _FACTS: Final = {
     "vendor": ("ID_VENDOR_FROM_DATABASE", "ID_VENDOR"),
     "model": ("ID_MODEL_FROM_DATABASE", "ID_MODEL"),
@@ -72,7 +75,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(device: pyudev.Device, wanted: Wanted, known: dict[str, Level] | None = None) -> Record:
     """Everything that rules may look at. `known` are ancestors that were read a moment ago, of other devices."""
-    inherited = wanted.inherited | frozenset(_ALWAYS)
+    inherited = wanted.inherited
     known = {} if known is None else known
     chain = [_level(device, wanted.own | inherited)]
     for ancestor in device.ancestors:
@@ -104,7 +107,7 @@ def sighting(record: Record, cause: str, wire_at: float) -> Sighting:
 
 def _level(device: pyudev.Device, attributes: Iterable[str]) -> Level:
     found: dict[str, str] = {}
-    for name in attributes:
+    for name in (*attributes, *_ALWAYS.get(device.subsystem or "", ())):
         # A file that cannot be read at this moment, or never, is not there; neither is one outside the device.
         if ".." in name:
             continue

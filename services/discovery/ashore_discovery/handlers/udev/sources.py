@@ -20,6 +20,7 @@ PROBE: Final = Path("/sys/devices/virtual/mem/null/uevent")
 """/dev/null: a `change` of it means nothing to anybody."""
 PROVE_SECONDS: Final = 1.0
 MOST_WAITING: Final = 10_000
+_AT_A_STRETCH: Final = 16
 _BUFFER: Final = 4 * 1024 * 1024
 _CONTROL: Final = Path("/run/udev/control")
 
@@ -31,10 +32,14 @@ class News(NamedTuple):
     device: pyudev.Device
 
 
+Queue = asyncio.Queue[News | None]
+
+
 class Source(NamedTuple):
     """An open source: its news, and how good it is."""
 
-    news: "asyncio.Queue[News]"
+    news: Queue
+    """None: stop waiting, and see what else there is to do."""
     mode: Mode
     reason: str
     overflowed: asyncio.Event
@@ -63,8 +68,8 @@ def _quality(name: str, choice: Choice) -> tuple[Mode, str]:
 
 
 @asynccontextmanager
-async def _listening(context: pyudev.Context, name: str) -> AsyncIterator[tuple["asyncio.Queue[News]", asyncio.Event]]:
-    news: asyncio.Queue[News] = asyncio.Queue()
+async def _listening(context: pyudev.Context, name: str) -> AsyncIterator[tuple[Queue, asyncio.Event]]:
+    news: Queue = asyncio.Queue()
     overflowed = asyncio.Event()
     monitor = pyudev.Monitor.from_netlink(context, source=name)  # type: ignore[no-untyped-call]
     # Only root may have more than the system's usual buffer.
@@ -74,14 +79,18 @@ async def _listening(context: pyudev.Context, name: str) -> AsyncIterator[tuple[
 
     def readable() -> None:
         try:
-            while (device := monitor.poll(timeout=0)) is not None:
+            # What is left makes the loop call again, after it has looked after others.
+            for _ in range(_AT_A_STRETCH):
+                device = monitor.poll(timeout=0)
+                if device is None:
+                    return
                 if news.qsize() >= MOST_WAITING:
-                    overflowed.set()
+                    _overflow(news, overflowed)
                 else:
                     news.put_nowait(News(device.action or "change", device))
         except OSError:
             # ENOBUFS: the kernel had to throw events away.
-            overflowed.set()
+            _overflow(news, overflowed)
 
     loop = asyncio.get_running_loop()
     loop.add_reader(monitor.fileno(), readable)
@@ -91,7 +100,13 @@ async def _listening(context: pyudev.Context, name: str) -> AsyncIterator[tuple[
         loop.remove_reader(monitor.fileno())
 
 
-async def _proves_itself(news: "asyncio.Queue[News]") -> bool:
+def _overflow(news: Queue, overflowed: asyncio.Event) -> None:
+    if not overflowed.is_set():
+        overflowed.set()
+        news.put_nowait(None)
+
+
+async def _proves_itself(news: Queue) -> bool:
     """Whether an event that we cause arrives. Where we may not cause one, it is believed."""
     try:
         PROBE.write_text("change")
@@ -101,7 +116,7 @@ async def _proves_itself(news: "asyncio.Queue[News]") -> bool:
         async with asyncio.timeout(PROVE_SECONDS):
             while True:
                 one = await news.get()
-                if one.device.sys_path == str(PROBE.parent):
+                if one is not None and one.device.sys_path == str(PROBE.parent):
                     return True
     except TimeoutError:
         return False
