@@ -9,8 +9,8 @@ camera.py       the questions that a device answers over SOAP
 sockets.py      the group, and where questions come from
 knowing.py      what is known of one device: from its words to a sighting; pure
 gate.py         how much one sender, and all of them, may say
-table.py        all that are known, and asking them what they are
+book.py         all that are known, and asking them what they are
 asking.py       asking one whether it is there
-watching.py     asking all of them, all the time
+rounds.py       asking all of them, all the time
 handler.py      all of it as a Handler
 """
