@@ -14,6 +14,7 @@ from typing import Final, cast
 import msgspec
 
 from ashore_discovery.handler import Context, Handler, Seen
+from ashore_discovery.handlers.addresses import with_port
 from ashore_discovery.handlers.globs import misfit
 from ashore_discovery.handlers.modbus import client, frames
 from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettings
@@ -182,8 +183,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
             if len(self._servers.get(server, ())) == 1 and len(self._ports.get(server.address, ())) == 1:
                 # Behind one gateway there are many, and they all have its hardware address.
                 identity["mac"] = mac
-        host = f"[{server.address}]" if ":" in server.address else server.address
-        endpoint = f"modbus://{host}:{server.port}/{unit}"
+        endpoint = f"modbus://{with_port(server.address, server.port)}/{unit}"
         return Sighting(id=own, cause=cause, facts=facts, identity=identity, endpoints=[endpoint], wire_at=at)
 
     async def _say(self, sighting: Sighting) -> None:

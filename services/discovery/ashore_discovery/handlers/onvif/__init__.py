@@ -1,6 +1,5 @@
 """Cameras and their kin, by WS-Discovery and a little SOAP; Akri's `onvif`.
 
-markup.py       XML from strangers, with every limit; pure
 wsdiscovery.py  Hello, Bye, Probe and Resolve in both namespaces, read and written; pure
 details.py      what a configuration may say, Akri's filters among it; pure
 credentials.py  whose user and password: Akri's keys; pure

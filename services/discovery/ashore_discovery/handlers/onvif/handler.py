@@ -9,6 +9,7 @@ import msgspec
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
 from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.markup import MarkupError
 from ashore_discovery.handlers.onvif import details as written
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.asking import new_id
@@ -16,7 +17,6 @@ from ashore_discovery.handlers.onvif.book import Book
 from ashore_discovery.handlers.onvif.details import OnvifDetails, OnvifSettings
 from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.knowing import from_facet, learnt
-from ashore_discovery.handlers.onvif.markup import MarkupError
 from ashore_discovery.handlers.onvif.rounds import Rounds
 from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
