@@ -8,7 +8,6 @@ import asyncio
 import ipaddress
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final, cast
 
 import msgspec
@@ -21,6 +20,7 @@ from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettin
 from ashore_discovery.handlers.modbus.hints import Hints
 from ashore_discovery.handlers.modbus.targets import MOST_ADDRESSES, Server, Servers, Target, names, servers
 from ashore_discovery.handlers.neighbours import Neighbours
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.model import Facet, Facts, Identity, Offer, Refusal, Sighting, Swept
 
@@ -113,9 +113,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
                     await self._at_once.acquire()
                     group.create_task(self._look(server)).add_done_callback(lambda _: self._at_once.release())
             await self._out.put(Swept(begun=begun))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.scan_seconds):
-                    await self._scan_now.wait()
+            await rest(self._settings.scan_seconds, self._scan_now)
 
     def _wanted(self, address: str) -> bool:
         """Whether a hint is worth looking at."""

@@ -7,7 +7,6 @@ and one that asks the servers that are there again, more often.
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from ashore_discovery.handler import Context
@@ -16,6 +15,7 @@ from ashore_discovery.handlers.opcua.book import Book, Described, Key, Known
 from ashore_discovery.handlers.opcua.details import OpcuaSettings, Plan, Question
 from ashore_discovery.handlers.opcua.places import DEFAULT_PORT, Place, Target, announced, parse
 from ashore_discovery.handlers.opcua.resolver import Resolver
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.model import Sighting, Swept
 
 _AT_ONCE: Final = 16
@@ -82,9 +82,7 @@ class Search:
             await self._discover(question, slots)
             self._report()
             await self._swept()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._jittered(self._settings.scan_seconds)):
-                    await scan_now.wait()
+            await rest(self._jittered(self._settings.scan_seconds), scan_now)
 
     async def _discover(self, question: Question, slots: asyncio.Semaphore) -> None:
         """Ask one discovery server, and then all that it names, and those that it does not name any more."""
