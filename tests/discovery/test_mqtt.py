@@ -52,7 +52,8 @@ def port(unused_tcp_port: int) -> int:
 
 
 def settings(port: int, **more: Any) -> MqttSettings:
-    return MqttSettings(brokers={"default": Broker(host="127.0.0.1", port=port, settle=0.3, longest_pause=0.5, **more)})
+    broker = Broker(host="127.0.0.1", port=port, settle_seconds=0.3, longest_pause_seconds=0.5, **more)
+    return MqttSettings(brokers={"default": broker})
 
 
 @asynccontextmanager
@@ -302,7 +303,7 @@ async def test_a_broker_with_tls_and_a_password(protocol: str, tmp_path: Path, p
     tls = Tls(ca=(keys / "broker.pem").read_text(), certificate=(keys / "broker.pem").read_text())
     tls = msgspec.structs.replace(tls, key=(keys / "broker.key").read_text())
     form = Broker(
-        host="127.0.0.1", port=port, settle=0.3, tls=tls, username="agent", password="right", protocol=protocol
+        host="127.0.0.1", port=port, settle_seconds=0.3, tls=tls, username="agent", password="right", protocol=protocol
     )
     async with broker("mosquitto", tmp_path / "broker", port, keys=keys):
         for password, mode in (("wrong", "degraded"), ("right", "events")):
@@ -320,7 +321,7 @@ async def test_a_broker_with_tls_and_a_password(protocol: str, tmp_path: Path, p
 async def test_of_two_brokers_one_is_lost(tmp_path: Path, unused_tcp_port_factory: Any) -> None:
     first, second = unused_tcp_port_factory(), unused_tcp_port_factory()
     brokers = {
-        name: Broker(host="127.0.0.1", port=number, settle=0.3, longest_pause=0.5)
+        name: Broker(host="127.0.0.1", port=number, settle_seconds=0.3, longest_pause_seconds=0.5)
         for name, number in (("one", first), ("two", second))
     }
     details = [MqttDetails(own=Own(), broker=name) for name in (*brokers, "three")]

@@ -73,6 +73,8 @@ class SourceHealth:
         self._numbers = numbers
         self._latency = numbers.latency.labels(source)
         self._sightings = numbers.sightings.labels(source)
+        # A flood is counted datagram by datagram.
+        self._drops = numbers.dropped.labels(source)
 
     def mode(self, mode: Mode, reason: str) -> None:
         """How it works now."""
@@ -93,7 +95,7 @@ class SourceHealth:
         """Something from outside, or of its own, was not used."""
         self._dropped += 1
         self._last_dropped = why[:300]
-        self._numbers.dropped.labels(self.source).inc()
+        self._drops.inc()
 
     def published(self, seconds: float) -> None:
         """An event of it was acknowledged, so long after the first byte of its cause."""

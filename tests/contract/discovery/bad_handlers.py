@@ -38,6 +38,18 @@ class Raising(Base):
         raise RuntimeError("the antenna fell off")
 
 
+class Dropping(Base):
+    """Hears rubbish, and says so."""
+
+    name = "dropping"
+
+    async def run(self, plan: None) -> Seen:
+        self.context.dropped("datagram of 10.0.0.9: too large")
+        for item in self.first():
+            yield item
+        await asyncio.Event().wait()
+
+
 class Worse(Base):
     """An error of the kind that `except Exception` does not see, as bacpypes3 has them."""
 

@@ -53,6 +53,16 @@ async def test_a_handler_that_fails_is_restarted_and_its_devices_are_unknown(
         assert found.agent.listeners.of(name) is not None
 
 
+async def test_what_a_handler_drops_is_counted_with_its_reason(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, wants("dropping"), catalogue=bad("dropping")):
+        await ear.until("appeared", "dropping:thing")
+        health = await ask(nats_bus, "health")
+        assert health["sources"][0]["dropped"] == 1
+        assert health["sources"][0]["last_dropped"] == "datagram of 10.0.0.9: too large"
+
+
 async def test_what_is_no_sighting_is_dropped_and_counted(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
 ) -> None:

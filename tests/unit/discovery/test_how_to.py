@@ -10,6 +10,7 @@ from ashore_discovery.configurations.document import NodeFile
 from ashore_discovery.configurations.schema import read
 from ashore_discovery.handlers.udev.details import UdevDetails
 from ashore_discovery.handlers.udev.handler import Udev
+from ashore_discovery.listening.catalogue import Catalogue
 from ashore_discovery.matching.desk import AnyHandler
 from ashore_discovery.model import Offer
 from tests.discovery_kit import listening
@@ -43,3 +44,20 @@ def test_the_file_of_the_page_can_be_used() -> None:
     for one in found.configurations:
         assert not list(one.problems())
         assert not list(Udev.problems(read(UdevDetails, one.details, "details")))
+
+
+def test_the_page_has_an_example_for_each_handler_and_each_can_be_used() -> None:
+    page, catalogue = (PAGES / "discover-devices.md").read_text("utf-8"), Catalogue()
+    shown: set[str] = set()
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        file = read(NodeFile, yaml.safe_load(block), "look-for.yaml")
+        for one in file.configurations:
+            kind = catalogue.load(one.handler)
+            assert not list(one.problems())
+            assert not list(kind.problems(read(kind.details_type, one.details, "details")))
+            shown.add(one.handler)
+        for name, written in file.handlers.items():
+            kind = catalogue.load(name)
+            own = {key: value for key, value in written.items() if key != "interfaces" or not kind.per_interface}
+            read(kind.settings_type, own, f"handlers.{name}")
+    assert shown == set(catalogue.names())

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ashore_discovery.handlers.onvif import markup, wsdiscovery
+from ashore_discovery.handlers import markup
+from ashore_discovery.handlers.markup import MarkupError
+from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.camera import envelope, hardware_addresses, moment
-from ashore_discovery.handlers.onvif.markup import MarkupError
 from ashore_discovery.handlers.onvif.wsdiscovery import canonical, parse, probe, relates_to, resolve
 
 UUID = "b92b63b5-7c15-4c6d-a677-995f4c50d684"

@@ -5,7 +5,6 @@ They are there as long as a configuration describes them, and away while a file 
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from ashore_discovery.handler import Context, Handler, Seen
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
 
 Plan = tuple[str, ...]
@@ -77,9 +77,7 @@ class DebugEcho(Handler[DebugEchoDetails, Plan]):
                 for text in self._wanted:
                     yield Sighting(id=text, cause="described", facts={"description": text}, wire_at=begun)
             yield Swept(begun=begun)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.scan_seconds):
-                    await self._scan_now.wait()
+            await rest(self._settings.scan_seconds, self._scan_now)
             self._scan_now.clear()
 
     def _offline(self) -> bool:

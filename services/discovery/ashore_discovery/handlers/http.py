@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from ashore_discovery.handlers.addresses import bracketed, with_port
+
 LARGEST_BODY: Final = 256 * 1024
 """Nobody says more of himself."""
 MOST_HEADERS: Final = 64
@@ -36,8 +38,7 @@ class Place(NamedTuple):
     def authority(self) -> str:
         """As the header `Host` says it, without a scope."""
         host = self.host.partition("%")[0]
-        host = f"[{host}]" if ":" in host else host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        return bracketed(host) if self.port == (443 if self.tls else 80) else with_port(host, self.port)
 
 
 class Answer(NamedTuple):

@@ -211,6 +211,7 @@ class Listener:
             network=self._tools.network(),
             pace=self._tools.pace(),
             log=log.bind(source=self.source),
+            dropped=self.health.dropped,
         )
 
 

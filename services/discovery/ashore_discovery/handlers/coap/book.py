@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ashore_discovery.handlers.addresses import with_port
 from ashore_discovery.handlers.coap.links import Link
 from ashore_discovery.handlers.coap.messages import PORT
 from ashore_discovery.model import Facts, Identity, Sighting
@@ -26,7 +27,7 @@ class Peer(NamedTuple):
     @property
     def name(self) -> str:
         """The handler's name for it."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return with_port(self.address, self.port)
 
 
 class Registered(NamedTuple):

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final, cast
 
 from ashore_discovery.handler import Context, Handler, Seen
@@ -15,6 +14,7 @@ from ashore_discovery.handlers.coap.links import LinkError, parse
 from ashore_discovery.handlers.datagrams import Inbox
 from ashore_discovery.handlers.globs import fits, misfit, texts
 from ashore_discovery.handlers.neighbours import Neighbours
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.interfaces import interfaces_up
 from ashore_discovery.model import Facet, Offer, Refusal, Sighting, Swept
@@ -107,9 +107,7 @@ class Coap(Handler[CoapDetails, None]):
         until = self.context.clock() + self._settings.scan_seconds
         before = self._exchange.interfaces
         while self.context.clock() < until and not self._scan_now.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(_LOOK_SECONDS, self._settings.scan_seconds)):
-                    await self._scan_now.wait()
+            await rest(min(_LOOK_SECONDS, self._settings.scan_seconds), self._scan_now)
             if await self._open() - before:
                 break
         self._scan_now.clear()

@@ -8,18 +8,19 @@ import asyncio
 import ipaddress
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Final, cast
 
 import msgspec
 
 from ashore_discovery.handler import Context, Handler, Seen
+from ashore_discovery.handlers.addresses import with_port
 from ashore_discovery.handlers.globs import misfit
 from ashore_discovery.handlers.modbus import client, frames
 from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettings
 from ashore_discovery.handlers.modbus.hints import Hints
 from ashore_discovery.handlers.modbus.targets import MOST_ADDRESSES, Server, Servers, Target, names, servers
 from ashore_discovery.handlers.neighbours import Neighbours
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.model import Facet, Facts, Identity, Offer, Refusal, Sighting, Swept
 
@@ -112,9 +113,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
                     await self._at_once.acquire()
                     group.create_task(self._look(server)).add_done_callback(lambda _: self._at_once.release())
             await self._out.put(Swept(begun=begun))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.scan_seconds):
-                    await self._scan_now.wait()
+            await rest(self._settings.scan_seconds, self._scan_now)
 
     def _wanted(self, address: str) -> bool:
         """Whether a hint is worth looking at."""
@@ -182,8 +181,7 @@ class Modbus(Handler[ModbusDetails, Plan]):
             if len(self._servers.get(server, ())) == 1 and len(self._ports.get(server.address, ())) == 1:
                 # Behind one gateway there are many, and they all have its hardware address.
                 identity["mac"] = mac
-        host = f"[{server.address}]" if ":" in server.address else server.address
-        endpoint = f"modbus://{host}:{server.port}/{unit}"
+        endpoint = f"modbus://{with_port(server.address, server.port)}/{unit}"
         return Sighting(id=own, cause=cause, facts=facts, identity=identity, endpoints=[endpoint], wire_at=at)
 
     async def _say(self, sighting: Sighting) -> None:

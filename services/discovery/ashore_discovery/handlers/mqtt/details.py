@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ashore_discovery.handlers.addresses import with_port
+
 Prefix = Annotated[str, Meta(pattern=r"^[^+#\s\x00/]+(/[^+#\s\x00/]+)*\Z", max_length=128)]
 Pointer = Annotated[str, Meta(pattern=r"^(/[^\x00]*)?\Z", max_length=256)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", max_length=64)]
@@ -144,8 +146,8 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int, Meta(ge=256, le=16 * 1024 * 1024, description="Bytes of a message; a larger one is not looked at")
     ] = 256 * 1024
     queue: Annotated[int, Meta(ge=16, le=100_000, description="Messages that may wait for us")] = 10_000
-    settle: Annotated[
-        float, Meta(gt=0, le=60, description="So many seconds without a retained message, and all were there")
+    settle_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="So long without a retained message, and all were there")
     ] = 1.0
     return_seconds: Annotated[
         float,
@@ -155,13 +157,12 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="After we have come to the broker, so long others may take before they are missed",
         ),
     ] = 30.0
-    longest_pause: Annotated[float, Meta(gt=0, le=3600, description="Seconds between two attempts, at most")] = 30.0
+    longest_pause_seconds: Annotated[float, Meta(gt=0, le=3600, description="Between two attempts, at most")] = 30.0
 
     @property
     def url(self) -> str:
         """For people, and for the brokers that are started for a device."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.address_port}"
+        return f"{'mqtts' if self.tls else 'mqtt'}://{with_port(self.host, self.address_port)}"
 
     @property
     def address_port(self) -> int:

@@ -77,7 +77,7 @@ class Mqtt(Handler[MqttDetails, Plan]):
     async def scan(self) -> None:
         """Have all brokers send again what they retain."""
         for one in self._running.values():
-            one.link.look()
+            one.link.scan()
 
     async def probe(self, facet: Facet) -> bool | None:
         """Whether the broker, or the device, says that it is there."""

@@ -52,7 +52,7 @@ class Link:
         self._changed = asyncio.Event()
         """Something was heard; for whoever waits for an answer."""
         self._up_at = 0.0
-        self._look = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._topics: dict[str, bool] = {}
         """Topics of single devices that are wanted from now on, or not any more."""
         self._questions: deque[tuple[str, bytes]] = deque(maxlen=1000)
@@ -75,11 +75,11 @@ class Link:
             await self._out(Lost(within=f"{self.name}/", cause="broker-lost"))
             # Agents that have lost the same broker do not come back in step.
             await asyncio.sleep(pause * (0.75 + secrets.randbelow(500) / 1000))
-            pause = min(2 * pause, self.broker.longest_pause)
+            pause = min(2 * pause, self.broker.longest_pause_seconds)
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Have the broker send all that it retains."""
-        self._look.set()
+        self._scan_now.set()
 
     async def probe(self, id: str, seconds: float) -> bool | None:  # noqa: A002 - a sighting's own word
         """Whether the device is there, as the broker says, or the device itself where it can be asked."""
@@ -169,7 +169,7 @@ class Link:
 
     async def _settle(self, client: aiomqtt.Client, incoming: Incoming) -> None:
         while True:
-            self._look.clear()
+            self._scan_now.clear()
             begun = self._context.clock()
             await self._subscribe(client)
             self._tell(self.name, (not self._refused, "; ".join(self._refused)))
@@ -180,11 +180,11 @@ class Link:
             for seconds in sorted({self.broker.return_seconds, *self._silences()}):
                 try:
                     async with asyncio.timeout(max(0.0, begun + seconds - self._context.clock())):
-                        await self._look.wait()
+                        await self._scan_now.wait()
                         break
                 except TimeoutError:
                     await self._out(Swept(begun=begun, within=f"{self.name}/"))
-            await self._look.wait()
+            await self._scan_now.wait()
 
     def _silences(self) -> list[float]:
         return [one for one in (scheme.silence() for scheme in self.schemes) if one is not None]
@@ -202,7 +202,7 @@ class Link:
     async def _until_quiet(self, incoming: Incoming) -> None:
         """Wait until all that is retained has come."""
         self._retained_at = started = self._context.clock()
-        settle = self.broker.settle
+        settle = self.broker.settle_seconds
         while (now := self._context.clock()) - self._retained_at < settle or not incoming.empty():
             if now - started > max(_LONGEST_SETTLING, settle):
                 break
@@ -217,7 +217,7 @@ class Link:
             self._complain(f"more than {self.broker.queue} messages waited, so some are lost; looking again")
             for scheme in self.schemes:
                 scheme.doubt()
-            self._look.set()
+            self._scan_now.set()
 
     def _usable(self, topic: str) -> bool:
         return self.broker.spaces or not any(one.isspace() for one in topic)

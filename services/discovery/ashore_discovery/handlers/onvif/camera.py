@@ -12,10 +12,11 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
+from ashore_discovery.handlers import markup
 from ashore_discovery.handlers.http import LARGEST_BODY, Answer, HttpError, Place, ask
-from ashore_discovery.handlers.onvif import markup, security
+from ashore_discovery.handlers.markup import MarkupError, child, descendant, local, text
+from ashore_discovery.handlers.onvif import security
 from ashore_discovery.handlers.onvif.credentials import Credential
-from ashore_discovery.handlers.onvif.markup import MarkupError, child, descendant, local, text
 
 MOST_TRIED: Final = 2
 """So many credentials are tried; cameras lock out who tries more."""

@@ -9,6 +9,7 @@ import msgspec
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
 from ashore_discovery.handlers.datagrams import Datagram
+from ashore_discovery.handlers.markup import MarkupError
 from ashore_discovery.handlers.onvif import details as written
 from ashore_discovery.handlers.onvif import wsdiscovery
 from ashore_discovery.handlers.onvif.asking import new_id
@@ -16,10 +17,10 @@ from ashore_discovery.handlers.onvif.book import Book
 from ashore_discovery.handlers.onvif.details import OnvifDetails, OnvifSettings
 from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.knowing import from_facet, learnt
-from ashore_discovery.handlers.onvif.markup import MarkupError
 from ashore_discovery.handlers.onvif.rounds import Rounds
 from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 from ashore_discovery.handlers.onvif.wsdiscovery import Message, Target
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
 MOST_QUEUED: Final = 4096
@@ -188,11 +189,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
             if complete:
                 self._queue.put_nowait(Swept(begun=begun))
             self._report()
-            try:
-                async with asyncio.timeout(self._settings.scan_seconds * random.uniform(0.9, 1.1)):  # noqa: S311
-                    complete = await self._scan_now.wait()
-            except TimeoutError:
-                complete = False
+            complete = await rest(self._settings.scan_seconds * random.uniform(0.9, 1.1), self._scan_now)  # noqa: S311
 
     async def _ask_everybody(self, until: float) -> None:
         """Every question twice, as SOAP-over-UDP wants: after 50 to 250 ms, since a lost packet is rarely alone."""

@@ -1,12 +1,12 @@
 """What is known of one device: its words over IPv4 and IPv6, and its answers, made into one sighting. Pure."""
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
 import msgspec
 
+from ashore_discovery.handlers.addresses import is_loopback
 from ashore_discovery.handlers.http import Place, place
 from ashore_discovery.handlers.onvif.camera import Told
 from ashore_discovery.handlers.onvif.wsdiscovery import MOST_SCOPES, Target, Version
@@ -81,7 +81,7 @@ def places(known: Known, network: Network, interface: str | None) -> dict[str, P
     found: dict[str, Place] = {}
     for url in known.target.xaddrs:
         where = place(url, interface)
-        if where and network.allows(where.host) and (not _is_loopback(where.host) or where.host in senders):
+        if where and network.allows(where.host) and (not is_loopback(where.host) or where.host in senders):
             found[url] = where
     return dict(
         sorted(found.items(), key=lambda one: (one[1].host.partition("%")[0] not in senders, ":" in one[1].host))
@@ -160,9 +160,3 @@ def _scoped(scopes: list[str]) -> Facts:
 
 def _united(lists: Iterable[list[str]], most: int) -> list[str]:
     return list(dict.fromkeys(one for values in lists for one in values))[:most]
-
-
-def _is_loopback(host: str) -> bool:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    # Who connects to no address connects to itself.
-    return address.is_loopback or address.is_unspecified

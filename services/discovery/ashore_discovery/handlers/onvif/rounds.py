@@ -17,7 +17,7 @@ from ashore_discovery.handlers.onvif.sockets import Sockets, carries
 SHORTEST_PAUSE: Final = 0.02
 LONGEST_IDLE: Final = 0.25
 """Nobody who was heard a moment ago is asked sooner than this."""
-CHECK_SECONDS: Final = 0.5
+ANSWER_SECONDS: Final = 0.5
 CHECKS_PER_SECOND: Final = 25.0
 BYE_SECONDS: Final = 0.7
 """How long a goodbye is believed without a question; its hold is a second."""
@@ -87,7 +87,7 @@ class Rounds:
 
     async def verify(self, known: Known) -> bool:
         """Whether it answers at all; who does not is told to be missing."""
-        answers = await self.asking.alive(known, self._book.places(known).values(), CHECK_SECONDS)
+        answers = await self.asking.alive(known, self._book.places(known).values(), ANSWER_SECONDS)
         self._note(known, answers=answers)
         return answers
 

@@ -11,8 +11,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from ashore_discovery.handlers.onvif import markup
-from ashore_discovery.handlers.onvif.markup import MarkupError, child, children, local, text, words
+from ashore_discovery.handlers import markup
+from ashore_discovery.handlers.markup import MarkupError, child, children, local, text, words
 
 LARGEST: Final = 16 * 1024
 """SOAP-over-UDP recommends to stay below one packet of 1500 bytes; whoever lists many scopes does not."""

@@ -62,7 +62,7 @@ class Opcua(Handler[OpcuaDetails, Plan]):
     async def scan(self) -> None:
         """Ask all discovery servers now."""
         if self._search is not None:
-            self._search.look()
+            self._search.scan()
 
     async def run(self, plan: Plan) -> Seen:
         """Ask discovery servers now and then, and the servers themselves more often."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from ashore_discovery.handlers.addresses import is_loopback, with_port
 from ashore_discovery.model import LONGEST_ID
 
 DEFAULT_PORT: Final = 4840
@@ -40,7 +41,7 @@ class Place(NamedTuple):
 
     def at(self, host: str) -> str:
         """The same on another host."""
-        return f"opc.tcp://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}"
+        return f"opc.tcp://{with_port(host, self.port)}{self.path}"
 
     @property
     def means_itself(self) -> bool:
@@ -48,10 +49,9 @@ class Place(NamedTuple):
         if self.host == "localhost" or self.host.endswith(".localhost"):
             return True
         try:
-            address = ipaddress.ip_address(self.host)
+            return is_loopback(self.host)
         except ValueError:
             return False
-        return address.is_loopback or address.is_unspecified
 
 
 def parse(url: str) -> Place | None:
@@ -80,13 +80,6 @@ def announced(urls: Sequence[str], asked: Place) -> Place | None:
         if place is not None:
             return place._replace(host=asked.host) if place.means_itself else place
     return None
-
-
-def is_loopback(address: str) -> bool:
-    """Whether the address is on this node."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None) or found
-    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 def is_address(host: str) -> bool:

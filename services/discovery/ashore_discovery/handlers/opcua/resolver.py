@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from ashore_discovery.handlers.opcua.places import Place, is_address, is_loopback
+from ashore_discovery.handlers.addresses import is_loopback
+from ashore_discovery.handlers.opcua.places import Place, is_address
 from ashore_discovery.limits import Network
 
 KEPT_SECONDS: Final = 60.0

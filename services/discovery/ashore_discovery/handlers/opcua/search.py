@@ -7,7 +7,6 @@ and one that asks the servers that are there again, more often.
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from ashore_discovery.handler import Context
@@ -16,6 +15,7 @@ from ashore_discovery.handlers.opcua.book import Book, Described, Key, Known
 from ashore_discovery.handlers.opcua.details import OpcuaSettings, Plan, Question
 from ashore_discovery.handlers.opcua.places import DEFAULT_PORT, Place, Target, announced, parse
 from ashore_discovery.handlers.opcua.resolver import Resolver
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.model import Sighting, Swept
 
 _AT_ONCE: Final = 16
@@ -34,7 +34,7 @@ class Search:
         self._client = client
         self._resolver = Resolver(context.network, context.clock, settings.answer_seconds)
         self._loops: dict[Question, asyncio.Task[None]] = {}
-        self._look = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._at: dict[str, Target] = {}
         """Where discovery servers were reached last."""
         self._away: dict[str, str] = {}
@@ -58,10 +58,10 @@ class Search:
                 self._loops[question] = self._context.spawn(self._ask_again(question))
         self._report()
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Ask all of them now."""
-        self._look.set()
-        self._look = asyncio.Event()
+        self._scan_now.set()
+        self._scan_now = asyncio.Event()
 
     def is_itself(self, url: str, target: Target) -> bool:
         """Whether the discovery server is the server itself."""
@@ -78,13 +78,11 @@ class Search:
     async def _ask_again(self, question: Question) -> None:
         slots = asyncio.Semaphore(_AT_ONCE)
         while True:
-            look = self._look
+            scan_now = self._scan_now
             await self._discover(question, slots)
             self._report()
             await self._swept()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._jittered(self._settings.scan_seconds)):
-                    await look.wait()
+            await rest(self._jittered(self._settings.scan_seconds), scan_now)
 
     async def _discover(self, question: Question, slots: asyncio.Semaphore) -> None:
         """Ask one discovery server, and then all that it names, and those that it does not name any more."""

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Final
 
+from ashore_discovery.handlers.addresses import with_port
 from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.limits import Network
 
@@ -34,7 +35,7 @@ class Asking:
     def send(self, target: str, group: str, address: str, wait: int) -> bool:
         """Search at an address, or at a whole group; the answer is whether that could be sent."""
         six = ":" in address
-        host = f"[{address}]:{messages.PORT}" if six else f"{address}:{messages.PORT}"
+        host = with_port(address, messages.PORT)
         try:
             whom = (
                 (address, messages.PORT, 0, socket.if_nametoindex(self._interface)) if six else (address, messages.PORT)

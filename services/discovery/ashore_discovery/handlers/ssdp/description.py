@@ -5,22 +5,20 @@ networks that are allowed, redirects are not followed at all, and size and time 
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError  # only the words; what reads is defusedxml
+from xml.etree.ElementTree import Element  # only the word; what reads is markup.py
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
+from ashore_discovery.handlers import markup
 from ashore_discovery.handlers.http import Place, ask, place
+from ashore_discovery.handlers.markup import MarkupError, child, local, text
 from ashore_discovery.limits import Network
 from ashore_discovery.model import Facts, Identity, Learnt
 
 LARGEST: Final = 128 * 1024
 _SECONDS: Final = 3.0
 _LONGEST_TEXT: Final = 200
-_MOST_ELEMENTS: Final = 5000
 _TEXTS: Final = {
     "name": "friendlyName",
     "vendor": "manufacturer",
@@ -59,15 +57,15 @@ async def fetch(found: Place) -> bytes:
 def read(body: bytes, udn: str) -> Learnt:
     """What the description says of the device; raise DescriptionError."""
     try:
-        root = fromstring(body, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise DescriptionError(f"its description is no XML that may be read: {error!r}") from error
-    devices = [one for one in _elements(root) if _name(one) == "device"]
+        root = markup.read(body, LARGEST)
+    except MarkupError as error:
+        raise DescriptionError(f"its description is no XML that may be read: {error}") from error
+    devices = [one for one in root.iter() if local(one) == "device"]
     own = next((one for one in devices if _text(one, "UDN").lower() == f"uuid:{udn}"), None)
     if own is None:
         raise DescriptionError(f"its description is not of uuid:{udn}")
-    facts: Facts = {fact: text for fact, name in _TEXTS.items() if (text := _text(own, name))}
-    services = sorted({_text(one, "serviceType") for one in _elements(own) if _name(one) == "service"} - {""})
+    facts: Facts = {fact: said for fact, name in _TEXTS.items() if (said := _text(own, name))}
+    services = sorted({_text(one, "serviceType") for one in own.iter() if local(one) == "service"} - {""})
     if services:
         facts["services"] = services[:64]
     identity: Identity = {}
@@ -77,17 +75,5 @@ def read(body: bytes, udn: str) -> Learnt:
     return Learnt(facts=facts, identity=identity)
 
 
-def _elements(root: Element) -> Iterator[Element]:
-    for count, element in enumerate(root.iter()):
-        if count > _MOST_ELEMENTS:
-            raise DescriptionError(f"its description has more than {_MOST_ELEMENTS} elements")
-        yield element
-
-
-def _name(element: Element) -> str:
-    return str(element.tag).rpartition("}")[2]
-
-
 def _text(element: Element, name: str) -> str:
-    found = next((one.text or "" for one in element if _name(one) == name), "")
-    return " ".join(found.split())[:_LONGEST_TEXT]
+    return text(child(element, name))[:_LONGEST_TEXT]

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, cast
 
 from ashore_discovery.handler import Context, Handler, HandlerError, Seen
 from ashore_discovery.handlers.datagrams import Datagram, Inbox, asking_socket, group_socket, receiving
 from ashore_discovery.handlers.globs import misfit, texts
 from ashore_discovery.handlers.http import HttpError
+from ashore_discovery.handlers.pauses import rest
 from ashore_discovery.handlers.rounds import Rounds
 from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.handlers.ssdp.asking import Asking
@@ -155,9 +156,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         await self._search_once()
         await self._out.put(Swept(begun=begun))
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.scan_seconds):
-                    await self._scan_now.wait()
+            await rest(self._settings.scan_seconds, self._scan_now)
             self._scan_now.clear()
             await self._search_once()
 
