@@ -94,7 +94,7 @@ class _Steadfast:
 def _stamper(constant: Mapping[str, str]) -> structlog.typing.Processor:
     def stamp(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
         line.update(constant)
-        line["timestamp"] = datetime.now(UTC).isoformat()
+        line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         return line
 
     return stamp

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ def test_lines_are_json_where_nobody_watches(style: str) -> None:
         ("divided", "error"),
     ]
     assert lines[0]["guid"] == "7"
-    assert "timestamp" in lines[0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[0]["timestamp"])
     assert "ZeroDivisionError: division by zero" in lines[2]["exception"]
 
 
