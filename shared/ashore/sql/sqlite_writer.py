@@ -1,9 +1,9 @@
-"""Writing an SQLite file, with group commit: statements in the event loop, the COMMIT in a thread.
+"""Writing an SQLite file, with group commit: statements in the event loop, a slow COMMIT in a thread.
 
 The units that `ashore.sql.batching` has gathered run one after the other in one BEGIN IMMEDIATE, and share one COMMIT,
 that is one fsync. The callers hear of it after that COMMIT. A statement takes 5 to 20 us; in a thread of its own it
 took ten times that, because it lets go of the interpreter and has to get it back from a busy loop. The fsync is the one
-part that waits for the disk, so it is the one part that has a thread (decision record 0007).
+part that waits for the disk, so it has a thread wherever the disk is slow (decision record 0007).
 """
 
 import asyncio
