@@ -1,7 +1,8 @@
 """Akri's discovery handlers, over gRPC: a foreign one, in C core, with a whole agent on a real bus."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from tests.bus_kit import until
-from tests.contract.discovery.agents import agent, ask, hearing, write_file
+from tests.contract.discovery.agents import Ear, agent, ask, hearing, write_file
 from tests.contract.discovery.akri_peers import (
     SOCKET,
+    Foreign,
     foreign,
     reads,
     short_folder,
@@ -32,6 +34,17 @@ def folder() -> Iterator[Path]:
         yield path
 
 
+@asynccontextmanager
+async def met(bus: NatsBus, server: EmbeddedServer, state: Path, folder: Path) -> AsyncIterator[tuple[Ear, Foreign]]:
+    """An agent that looks for tags, a handler that has registered with it, and who hears both."""
+    async with (
+        hearing(bus) as ear,
+        agent(server, state, LOOK_FOR, akri_dir=folder),
+        foreign(folder, "rfid") as rfid,
+    ):
+        yield ear, rfid
+
+
 async def test_an_akri_handler_registers_is_asked_and_its_lists_become_devices(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path, folder: Path
 ) -> None:
@@ -41,11 +54,7 @@ async def test_an_akri_handler_registers_is_asked_and_its_lists_become_devices(
         "mounts": [{"container_path": "/etc/scale", "host_path": "/opt/scale", "read_only": True}],
         "device_specs": [{"container_path": "/dev/scale", "host_path": "/dev/ttyS7", "permissions": "rw"}],
     }
-    async with (
-        hearing(nats_bus) as ear,
-        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
-        foreign(folder, "rfid") as rfid,
-    ):
+    async with met(nats_bus, nats_server, tmp_path, folder) as (ear, rfid):
         assert await rfid.until("asked") == ['{"antenna":3}']
         await rfid.send([TAG_1, scale])
         event = await ear.until("appeared", "rfid:scale-1")
@@ -119,11 +128,7 @@ async def test_a_handler_that_is_killed_makes_its_devices_unknown_until_it_is_ba
 async def test_a_stream_that_ends_is_opened_again(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path, folder: Path
 ) -> None:
-    async with (
-        hearing(nats_bus) as ear,
-        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
-        foreign(folder, "rfid") as rfid,
-    ):
+    async with met(nats_bus, nats_server, tmp_path, folder) as (ear, rfid):
         await rfid.send([TAG_1])
         await ear.until("appeared", "tag-1")
         await rfid.send({"end": True})
@@ -157,11 +162,7 @@ async def test_an_agent_that_was_restarted_dials_a_handler_that_does_not_registe
 async def test_a_repeated_registration_disturbs_no_stream(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path, folder: Path
 ) -> None:
-    async with (
-        hearing(nats_bus) as ear,
-        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
-        foreign(folder, "rfid") as rfid,
-    ):
+    async with met(nats_bus, nats_server, tmp_path, folder) as (ear, rfid):
         await rfid.until("asked")
         await rfid.send({"register": True})
         await rfid.until("registered", 2)
@@ -277,11 +278,7 @@ async def test_an_endpoint_out_of_bounds_is_refused(
 async def test_a_list_that_is_too_long_is_refused_and_a_device_that_is_too_large_left_out(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path, folder: Path
 ) -> None:
-    async with (
-        hearing(nats_bus) as ear,
-        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
-        foreign(folder, "rfid") as rfid,
-    ):
+    async with met(nats_bus, nats_server, tmp_path, folder) as (ear, rfid):
         await rfid.send([TAG_1, {"id": "huge", "properties": {"X": "x" * 100_000}}])
         await ear.until("appeared", "tag-1")
         await until_reads(lambda: ask(nats_bus, "health"), "rfid", "degraded", "'huge'", "bytes")
@@ -298,11 +295,7 @@ async def test_lists_faster_than_they_can_be_told_end_at_the_last_and_lose_nothi
     def tags(text: str, count: int) -> list[dict[str, Any]]:
         return [{"id": f"tag-{number}", "properties": {"TEXT": text}} for number in range(count)]
 
-    async with (
-        hearing(nats_bus) as ear,
-        agent(nats_server, tmp_path, LOOK_FOR, akri_dir=folder),
-        foreign(folder, "rfid") as rfid,
-    ):
+    async with met(nats_bus, nats_server, tmp_path, folder) as (ear, rfid):
         await rfid.until("asked")
         for number in range(20):
             await rfid.send(tags(f"{number}", 500))
