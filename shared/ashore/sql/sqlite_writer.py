@@ -84,6 +84,7 @@ class Writer:
         working.add_done_callback(self._working.discard)
 
     async def _work(self, batch: Batch) -> None:
+        # Batches leave one at a time, but for the last ones, which are flushed together.
         async with self._turn:
             outcomes = await self._process([job for job in batch if not job.future.cancelled()])
         self._batches.came_back(outcomes)
