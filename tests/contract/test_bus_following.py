@@ -1,6 +1,8 @@
 """What every bus shows to those who follow it, as the command line and the console do."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from ashore import events
@@ -59,3 +61,35 @@ async def test_following_leaves_out_what_is_no_event(bus: Bus) -> None:
     await bus.publish(redirected(1).subject, b"nonsense", id="1")
     await publish(bus, redirected(2))
     assert await take(bus.follow([">"], replay=True), 1) == [(2, redirected(2).subject)]
+
+
+async def test_the_state_is_the_last_of_each_subject_then_a_mark_then_what_comes(bus: Bus) -> None:
+    for name, number in (("a", 1), ("b", 2), ("c", 1)):
+        started = events.OnboardingStarted(guid=guid(number), device_info="", replica=name, attempt=1)
+        await publish(bus, started, name)
+    async with asyncio.timeout(20), aclosing(bus.state(["onboarding-started.>"])) as found:
+        assert [await subject(found), await subject(found), await subject(found)] == [(2, 2), (3, 1), None]
+        await publish(bus, events.OnboardingStarted(guid=guid(3), device_info="", replica="d", attempt=1))
+        assert await subject(found) == (4, 3)
+
+
+async def test_the_state_of_several_subjects_has_one_mark_behind_all_of_them(bus: Bus) -> None:
+    await publish(bus, redirected(1))
+    await publish(bus, events.OnboardingStarted(guid=guid(2), device_info="", replica="a", attempt=1))
+    names = ["onboarding-started.>", "device-redirected.>", "device-onboarded.>"]
+    async with asyncio.timeout(20), aclosing(bus.state(names)) as found:
+        assert sorted([await subject(found), await subject(found)]) == [(1, 1), (2, 2)]
+        assert await subject(found) is None
+
+
+async def test_where_nothing_was_said_the_state_begins_with_its_mark(bus: Bus) -> None:
+    async with asyncio.timeout(20), aclosing(bus.state(["device-redirected.>"])) as found:
+        assert await subject(found) is None
+        await publish(bus, redirected(1))
+        assert await subject(found) == (1, 1)
+
+
+async def subject(found: AsyncGenerator[tuple[int, events.Envelope] | None, None]) -> tuple[int, int] | None:
+    """The next step: sequence, and the number in the GUID."""
+    step = await anext(found)
+    return step if step is None else (step[0], int(step[1].subject.rpartition(".")[2], 16))

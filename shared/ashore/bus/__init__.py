@@ -132,6 +132,14 @@ class Bus(Protocol):
         """
         ...
 
+    def state(self, subjects: Sequence[str]) -> AsyncGenerator[tuple[int, Envelope] | None, None]:
+        """Yield the last event of each subject of one stream, then None, and then what comes, without end.
+
+        So a reader begins with what is, and knows when it has read all of that. Each of the subjects has wildcards of
+        its own; events of different ones may come in another order than they were published in.
+        """
+        ...
+
     def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
         """Yield the dead letters of all subscribers, from this number on, oldest first; it ends with the last one."""
         ...

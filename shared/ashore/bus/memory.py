@@ -7,7 +7,7 @@ from the clock that is handed in; waiting between deliveries is real.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
@@ -100,19 +100,23 @@ class MemoryBus:
         """See `Bus.follow`."""
         stream = self._streams[events.stream_of(subjects).name]
         after = 0 if replay or since is not None else stream.last
-        while True:
-            found = [one for one in stream.live() if one.sequence > after]
-            for one in found:
-                after = one.sequence
-                wanted = any(rules.matches(subject, one.subject) for subject in subjects)
-                if not wanted or (since is not None and one.at < since.timestamp()):
-                    continue
-                try:
-                    yield one.sequence, events.decode(one.body)
-                except events.EventError as error:
-                    _log.warning("event left out", sequence=one.sequence, error=str(error))
-            if not found:
-                await stream.wait(None)
+        earliest = since.timestamp() if since is not None else 0
+        async with aclosing(_after(stream, after, subjects)) as found:
+            async for one, envelope in found:
+                if one.at >= earliest:
+                    yield one.sequence, envelope
+
+    async def state(self, subjects: Sequence[str]) -> AsyncGenerator[tuple[int, events.Envelope] | None, None]:
+        """See `Bus.state`."""
+        stream = self._streams[events.stream_of(subjects).name]
+        after, last = stream.last, {one.subject: one for one in stream.live()}
+        for one in sorted(last.values(), key=lambda stored: stored.sequence):
+            if (envelope := _decoded(one, subjects)) is not None:
+                yield one.sequence, envelope
+        yield None
+        async with aclosing(_after(stream, after, subjects)) as found:
+            async for one, envelope in found:
+                yield one.sequence, envelope
 
     async def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
         """See `Bus.letters`."""
@@ -213,3 +217,28 @@ class _Serving:
     async def __aexit__(self, *exc: object) -> None:
         """Serve no more."""
         await self.close()
+
+
+async def _after(
+    stream: MemoryStream, after: int, subjects: Sequence[str]
+) -> AsyncGenerator[tuple[Stored, events.Envelope], None]:
+    """What is behind this sequence, and what comes, without end."""
+    while True:
+        found = [one for one in stream.live() if one.sequence > after]
+        for one in found:
+            after = one.sequence
+            if (envelope := _decoded(one, subjects)) is not None:
+                yield one, envelope
+        if not found:
+            await stream.wait(None)
+
+
+def _decoded(one: Stored, subjects: Sequence[str]) -> events.Envelope | None:
+    """The event, if its subject is one of these and it is one."""
+    if not any(rules.matches(subject, one.subject) for subject in subjects):
+        return None
+    try:
+        return events.decode(one.body)
+    except events.EventError as error:
+        _log.warning("event left out", sequence=one.sequence, error=str(error))
+        return None

@@ -51,6 +51,17 @@ from ashore.events.streams import (
     Stream,
     stream_of,
 )
+from ashore.events.workloads import (
+    InstanceAdded,
+    InstanceChanged,
+    InstanceNode,
+    InstanceRemoved,
+    WorkloadFailed,
+    WorkloadFinished,
+    WorkloadLaunched,
+    WorkloadStopped,
+    token_of,
+)
 
 __all__ = [
     "DEAD_LETTERS",
@@ -73,6 +84,10 @@ __all__ = [
     "Event",
     "EventError",
     "HandlerState",
+    "InstanceAdded",
+    "InstanceChanged",
+    "InstanceNode",
+    "InstanceRemoved",
     "Match",
     "Mode",
     "Mount",
@@ -85,9 +100,14 @@ __all__ = [
     "VoucherExtended",
     "VoucherIssued",
     "VoucherReceived",
+    "WorkloadFailed",
+    "WorkloadFinished",
+    "WorkloadLaunched",
+    "WorkloadStopped",
     "decode",
     "encode",
     "envelope",
     "open_event",
     "stream_of",
+    "token_of",
 ]

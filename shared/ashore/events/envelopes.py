@@ -9,6 +9,7 @@ from msgspec import Meta
 from ashore.events.discovery import DISCOVERY_EVENTS
 from ashore.events.fdo import FDO_EVENTS
 from ashore.events.model import Count, Event, EventError, Token
+from ashore.events.workloads import WORKLOAD_EVENTS
 
 MAX_EVENT_BYTES = 1024 * 1024
 """No envelope is larger: the payload limit of a NATS server as it is delivered."""
@@ -61,7 +62,7 @@ class DeadLetter(Event, frozen=True, kw_only=True):
     body: Annotated[str, Meta(description="Where it is no envelope: the first 64 KiB of it, in base64")] | None = None
 
 
-FACT_EVENTS: tuple[type[Event], ...] = FDO_EVENTS
+FACT_EVENTS: tuple[type[Event], ...] = (*FDO_EVENTS, *WORKLOAD_EVENTS)
 PRESENCE_EVENTS: tuple[type[Event], ...] = DISCOVERY_EVENTS
 EVENTS: tuple[type[Event], ...] = (*FACT_EVENTS, *PRESENCE_EVENTS, DeadLetter)
 

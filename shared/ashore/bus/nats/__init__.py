@@ -16,7 +16,7 @@ from ashore import events
 from ashore.bus import BusUnavailable, Handler, Letter, LetterGone, Redelivery, Responder, Serving, letters, rules
 from ashore.bus.nats import calls, parked, replies, streams, values
 from ashore.bus.nats.consuming import Worker
-from ashore.bus.nats.following import Follower
+from ashore.bus.nats.following import Follower, state
 from ashore.bus.nats.link import Link, Options
 
 
@@ -85,6 +85,10 @@ class NatsBus:
     ) -> AsyncGenerator[tuple[int, events.Envelope], None]:
         """See `Bus.follow`."""
         return Follower(self._link, subjects, since, replay=replay).run()
+
+    def state(self, subjects: Sequence[str]) -> AsyncGenerator[tuple[int, events.Envelope] | None, None]:
+        """See `Bus.state`."""
+        return state(self._link, subjects)
 
     def letters(self, first: int = 1) -> AsyncGenerator[Letter, None]:
         """See `Bus.letters`."""

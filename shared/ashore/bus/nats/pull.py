@@ -43,13 +43,15 @@ class Position(msgspec.Struct, frozen=True):
         return cls(sequence, consumer_sequence, delivered, int(tokens[first + 4]))
 
 
-async def make(connection: Connection, stream: str, name: str, settings: Mapping[str, object]) -> None:
-    """Make the consumer, or leave it as it is if it is there with the same settings."""
+async def make(connection: Connection, stream: str, name: str, settings: Mapping[str, object]) -> int:
+    """Make the consumer, or leave it as it is if it is there with the same settings; how many messages it has."""
     config = {"name": name, "deliver_policy": "all", "replay_policy": "instant", **settings}
     # With its one filter in the subject, a user's permission can name what its consumer may read.
     only = settings.get("filter_subject")
     operation = f"CONSUMER.CREATE.{stream}.{name}" + (f".{only}" if only else "")
-    await call(connection, operation, {"stream_name": stream, "config": config})
+    info = await call(connection, operation, {"stream_name": stream, "config": config})
+    pending = info.get("num_pending")
+    return pending if isinstance(pending, int) else 0
 
 
 async def messages(
