@@ -1,6 +1,7 @@
 # `make demo` is the place to begin. Every target makes the environment .venv by itself, once.
 
-MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner services/discovery
+MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner services/discovery \
+	services/broker-launcher
 PACKAGES := shared/ashore device/ashore_device cli/ashore_cli $(wildcard services/*/ashore_*)
 PYTHON ?= python3
 VENV := .venv

@@ -1,0 +1,48 @@
+"""What the broker launcher is told, beside what every service is told."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from ashore.config import Settings
+
+
+class BrokerLauncherSettings(Settings, frozen=True, kw_only=True):
+    """Settings of the broker launcher."""
+
+    service: ClassVar[str] = "broker-launcher"
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8046
+    site: Annotated[
+        str, Meta(pattern="^[a-z0-9-]{1,63}$", description="The site whose agents find devices for this cluster.")
+    ] = "site"
+    launcher: Annotated[
+        Literal["auto", "kubernetes", "dry-run"],
+        Meta(
+            description="`auto` uses the cluster of the kubeconfig or of the pod that this runs in, and where there is "
+            "none `dry-run`, which only shows what it would apply."
+        ),
+    ] = "auto"
+    kubeconfig: Annotated[
+        Path | None, Meta(description="File that says where the cluster is; by default as kubectl finds it.")
+    ] = None
+    namespace: Annotated[str, Meta(description="The only namespace to look at; by default all of them.")] = ""
+    lease_namespace: Annotated[
+        str, Meta(description="Namespace of the Lease by which replicas agree on who leads.")
+    ] = "default"
+    manifests: Annotated[
+        Path | None, Meta(description="Folder of Configurations for the dry-run launcher, `.yaml` files.")
+    ] = None
+    manifest_kinds: Annotated[
+        list[str],
+        Meta(description="Kinds that `brokerManifests` may have, as `v1/ConfigMap`, separated by commas."),
+    ] = [
+        "v1/ConfigMap",
+        "v1/Service",
+        "v1/Pod",
+        "apps/v1/Deployment",
+        "apps/v1/StatefulSet",
+        "batch/v1/Job",
+        "batch/v1/CronJob",
+    ]

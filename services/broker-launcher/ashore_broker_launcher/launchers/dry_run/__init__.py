@@ -1,0 +1,1 @@
+"""A cluster in memory, for machines without one: it shows what would be applied."""

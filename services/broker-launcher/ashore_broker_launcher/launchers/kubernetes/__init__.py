@@ -1,0 +1,1 @@
+"""The launcher for a real API server, on lightkube with plain objects."""

@@ -1,0 +1,113 @@
+"""What the agents of a site see, from the last event about each device and each agent.
+
+Events may come twice, late, and in any order: of two about the same device from the same node the one with the larger
+epoch and revision holds. A device that its agent has not told again in its last complete snapshot is gone, and one that
+is `unknown`, or whose agent is lost, stays: nobody has said that it went.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from ashore.events import AgentAlive, DeviceSeen, Match
+
+LOST_AFTER = 3
+"""An agent that is silent for so many of its intervals is lost."""
+_PRESENT = frozenset({"present", "suspect", "absent", "unknown"})
+"""`absent` is within its grace: the agent still says who wants it."""
+
+Place = tuple[str, str]
+"""A node and a device's key."""
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """A device that a configuration wants, as one node sees it."""
+
+    seen: DeviceSeen
+    match: Match
+
+    @property
+    def node(self) -> str:
+        """The node, as its agent calls itself."""
+        return self.seen.node
+
+
+class _Agent(msgspec.Struct):
+    epoch: int = 0
+    interval: float = 10.0
+    heard_at: float = 0.0
+
+
+class Presence:
+    """The table of what is there. What it answers is which configurations have to be looked at again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Place, DeviceSeen] = {}
+        self._by_configuration: dict[str, dict[Place, Sighting]] = {}
+        self._agents: dict[str, _Agent] = {}
+
+    def hear(self, event: DeviceSeen) -> set[tuple[str, str]]:
+        """A device was told; the answer is the pairs of configuration and device that may be different now."""
+        place = (event.node, event.key)
+        before = self._seen.get(place)
+        if before is not None and (before.epoch, before.revision) >= (event.epoch, event.revision):
+            return set()
+        self._seen[place] = event
+        return self._index(place, event if self._is_there(event) else None)
+
+    def alive(self, event: AgentAlive, now: float) -> set[tuple[str, str]]:
+        """An agent is alive: what it has not told in its last snapshot is no longer there."""
+        agent = self._agents.setdefault(event.node, _Agent())
+        agent.interval, agent.heard_at = event.interval_seconds, now
+        if event.epoch <= agent.epoch:
+            return set()
+        agent.epoch = event.epoch
+        stale = [place for place, seen in self._seen.items() if place[0] == event.node and seen.epoch < event.epoch]
+        changed: set[tuple[str, str]] = set()
+        for place in stale:
+            changed |= self._index(place, None)
+            del self._seen[place]
+        return changed
+
+    def sightings(self, configuration: str, device: str) -> list[Sighting]:
+        """Who sees this device for this configuration, by node."""
+        found = self._by_configuration.get(configuration, {})
+        return sorted((one for (_, key), one in found.items() if key == device), key=lambda one: one.node)
+
+    def devices(self, configuration: str) -> set[str]:
+        """The keys of all devices that this configuration wants."""
+        return {key for _, key in self._by_configuration.get(configuration, {})}
+
+    def lost(self, now: float) -> frozenset[str]:
+        """Nodes whose agents have been silent for too long."""
+        return frozenset(
+            node for node, agent in self._agents.items() if now - agent.heard_at > LOST_AFTER * agent.interval
+        )
+
+    def agents(self) -> int:
+        """How many agents have been heard."""
+        return len(self._agents)
+
+    def _is_there(self, event: DeviceSeen) -> bool:
+        agent = self._agents.get(event.node)
+        current = agent is None or event.epoch >= agent.epoch
+        return current and event.change != "disappeared" and event.state in _PRESENT
+
+    def _index(self, place: Place, event: DeviceSeen | None) -> set[tuple[str, str]]:
+        """Enter what the event says of a place; who is touched."""
+        now = {} if event is None else {match.configuration: Sighting(event, match) for match in event.matches}
+        touched: set[tuple[str, str]] = set()
+        for name in self._named(place, now):
+            found = self._by_configuration.setdefault(name, {})
+            if name in now:
+                found[place] = now[name]
+            else:
+                found.pop(place, None)
+                if not found:
+                    del self._by_configuration[name]
+            touched.add((name, place[1]))
+        return touched
+
+    def _named(self, place: Place, now: Iterable[str]) -> Iterator[str]:
+        before = [name for name, found in self._by_configuration.items() if place in found]
+        yield from dict.fromkeys([*before, *now])
