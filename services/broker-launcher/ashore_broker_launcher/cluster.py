@@ -117,7 +117,7 @@ class Cluster(Protocol):
         ...
 
     async def replace(self, kind: Kind, body: JsonObject) -> JsonObject:
-        """Put the object in the place of that with the same `metadata.resourceVersion`; Conflict where it is another."""
+        """Put the object in place of the one with its `metadata.resourceVersion`; Conflict where that is another."""
         ...
 
     async def delete(

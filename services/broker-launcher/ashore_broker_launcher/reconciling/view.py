@@ -1,0 +1,108 @@
+"""The cluster as it is: what the reflections say, and on top of that what was just written and is not reflected yet.
+
+Without the second a pass that follows at once would not see its own work, and do it again.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from ashore_broker_launcher.cluster import Change, Cluster, JsonObject, Key, Kind, Reflection
+from ashore_broker_launcher.objects import is_leaving, key_of, owner_uid, uid_of
+
+Place = tuple[Kind, Key]
+Listener = Callable[[Kind, Change], None]
+
+
+class View:
+    """All objects that matter, by kind and key, and by who owns them."""
+
+    def __init__(self, cluster: Cluster, changed: Listener) -> None:
+        self._cluster = cluster
+        self._changed = changed
+        self._reflections: dict[Kind, Reflection] = {}
+        self._written: dict[Place, JsonObject] = {}
+        self._owned: defaultdict[str, set[Place]] = defaultdict(set)
+
+    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> Reflection | None:
+        """Begin to follow a kind; None where that is done already."""
+        if kind in self._reflections:
+            return None
+        reflection = self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
+        return reflection
+
+    async def run(self, kind: Kind) -> None:
+        """Keep a followed kind up to date."""
+        await self._reflections[kind].run(lambda change: self._hear(kind, change))
+
+    async def synced(self) -> None:
+        """Wait until all that was there has been read, of every kind that is followed."""
+        for reflection in list(self._reflections.values()):
+            await reflection.synced.wait()
+
+    def get(self, kind: Kind, key: Key) -> JsonObject | None:
+        """One object, or None."""
+        written = self._written.get((kind, key))
+        return written if written is not None else self._objects(kind).get(key)
+
+    def all(self, kind: Kind) -> Iterator[JsonObject]:
+        """All objects of a kind."""
+        seen = {key for of, key in self._written if of == kind}
+        yield from (body for key, body in self._objects(kind).items() if key not in seen)
+        yield from (self._written[kind, key] for key in seen)
+
+    def owned(self, uid: str) -> list[tuple[Kind, JsonObject]]:
+        """All objects whose controller has this uid."""
+        places = sorted(self._owned.get(uid, ()), key=lambda place: (place[0].name, place[1]))
+        found = ((kind, self.get(kind, key)) for kind, key in places)
+        return [(kind, body) for kind, body in found if body is not None]
+
+    def wrote(self, kind: Kind, body: JsonObject) -> None:
+        """The cluster has answered a write with this."""
+        place = kind, key_of(body)
+        reflected = self._objects(kind).get(place[1])
+        if reflected is None or _version(reflected) < _version(body):
+            self._written[place] = body
+            self._index(place, reflected, body)
+
+    def removed(self, kind: Kind, body: JsonObject) -> None:
+        """The deletion of this object has begun, at the latest now."""
+        if is_leaving(body) or self._objects(kind).get(key_of(body)) is None:
+            self._written.pop((kind, key_of(body)), None)
+            return
+        leaving = {**body, "metadata": {**body["metadata"], "deletionTimestamp": "now"}}
+        self._written[kind, key_of(body)] = leaving
+
+    def _objects(self, kind: Kind) -> Mapping[Key, JsonObject]:
+        reflection = self._reflections.get(kind)
+        return reflection.objects if reflection is not None else {}
+
+    def _hear(self, kind: Kind, change: Change) -> None:
+        body = change.now or change.before
+        if body is None:
+            return
+        place = kind, key_of(body)
+        if (written := self._written.get(place)) is not None and _outdated(written, change):
+            del self._written[place]
+        self._index(place, change.before, self.get(*place))
+        self._changed(kind, change)
+
+    def _index(self, place: Place, before: JsonObject | None, now: JsonObject | None) -> None:
+        if before is not None and (uid := owner_uid(before)):
+            self._owned[uid].discard(place)
+            if not self._owned[uid]:
+                del self._owned[uid]
+        if now is not None and (uid := owner_uid(now)):
+            self._owned[uid].add(place)
+
+
+def _outdated(written: JsonObject, change: Change) -> bool:
+    """Whether what is reflected now is as new as what was written. Another life of the name says nothing of this one."""
+    if change.now is None:
+        return change.before is not None and uid_of(written) == uid_of(change.before)
+    return _version(change.now) >= _version(written)
+
+
+def _version(body: JsonObject) -> int:
+    """Which of two is newer: resource versions of one kind are numbers that grow (KEP-5504)."""
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
