@@ -84,9 +84,10 @@ class Presence:
             node for node, agent in self._agents.items() if now - agent.heard_at > LOST_AFTER * agent.interval
         )
 
-    def agents(self) -> int:
-        """How many agents have been heard."""
-        return len(self._agents)
+    def is_complete(self, node: str) -> bool:
+        """Whether the node's agent has told all that it sees: then what it has not told is not there."""
+        agent = self._agents.get(node)
+        return agent is not None and agent.epoch > 0
 
     def _is_there(self, event: DeviceSeen) -> bool:
         agent = self._agents.get(event.node)

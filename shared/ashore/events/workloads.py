@@ -89,6 +89,7 @@ class WorkloadLaunched(_OfInstance, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "workload-launched"
     subject_fields: ClassVar[tuple[str, ...]] = (*_OfInstance.subject_fields, "workload_token")
+    uid: Annotated[str, Meta(max_length=64, description="The object's UID: one life of its name")]
     kind: Annotated[str, Meta(max_length=64, description="`Pod`, `Job`, or another kind of object")]
     workload: Annotated[Name, Meta(description="The object's name")]
     node: Annotated[str, Meta(max_length=253, description="The node it runs on, where that is one")] = ""

@@ -1,12 +1,12 @@
 """The instance that a device should have for a configuration, from who sees it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject
-from ashore_broker_launcher.model import CONFIGURATION_LABEL, DEVICE, Configuration, Instance
+from ashore_broker_launcher.model import CONFIGURATION_LABEL, DEVICE, Configuration
 from ashore_broker_launcher.objects import owned_by
 from ashore_broker_launcher.presence import Sighting
 
@@ -21,16 +21,12 @@ class Naming(msgspec.Struct, frozen=True, kw_only=True):
     collided: bool = False
 
 
-def naming(configuration: str, seen: Sequence[Sighting], existing: Sequence[Instance]) -> Naming:
-    """How the instance is called. Its name lasts: what was given to the device once is not taken away."""
+def naming(configuration: str, seen: Sequence[Sighting], taken_by: Callable[[str], str]) -> Naming:
+    """How a new instance is called; `taken_by` says whose a name is already: a device's key, or nothing."""
     first = seen[0].seen
-    for one in existing:
-        if one.device == first.key:
-            return Naming(digest=names.digest_of(configuration, one.metadata.name))
     device, node = device_id(seen[0]), "" if first.shared else first.node
-    taken = {one.metadata.name for one in existing}
     short = names.digest(device, node)
-    if names.instance_name(configuration, short) not in taken:
+    if taken_by(names.instance_name(configuration, short)) in ("", first.key):
         return Naming(digest=short)
     return Naming(digest=names.digest(device, node, names.LONGER_DIGEST_BYTES), collided=True)
 
@@ -47,7 +43,7 @@ def device_id(sighting: Sighting) -> str:
 def desired_instance(
     configuration: Configuration,
     seen: Sequence[Sighting],
-    naming: Naming,
+    digest: str,
     *,
     usage: Mapping[str, str],
     node_names: Mapping[str, str],
@@ -64,7 +60,7 @@ def desired_instance(
         "apiVersion": INSTANCE.api_version,
         "kind": INSTANCE.name,
         "metadata": {
-            "name": names.instance_name(own.name, naming.digest),
+            "name": names.instance_name(own.name, digest),
             "namespace": own.namespace,
             "annotations": {DEVICE: seen[0].seen.key},
             "labels": {CONFIGURATION_LABEL: own.name},
@@ -72,7 +68,7 @@ def desired_instance(
         },
         "spec": {
             "configurationName": own.name,
-            "cdiName": names.cdi_name(own.name, naming.digest),
+            "cdiName": names.cdi_name(own.name, digest),
             "capacity": spec.capacity,
             "brokerProperties": {**properties(seen), **spec.broker_properties},
             "shared": seen[0].seen.shared,

@@ -96,7 +96,7 @@ class View:
 
 
 def _outdated(written: JsonObject, change: Change) -> bool:
-    """Whether what is reflected now is as new as what was written. Another life of the name says nothing of this one."""
+    """Whether what is reflected now is as new as what was written. Another life of the name is another matter."""
     if change.now is None:
         return change.before is not None and uid_of(written) == uid_of(change.before)
     return _version(change.now) >= _version(written)

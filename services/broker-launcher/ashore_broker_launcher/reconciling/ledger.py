@@ -1,0 +1,129 @@
+"""What was told last of each instance and each workload: the bus itself is the memory.
+
+A pass compares what is with what was told, and tells the difference. So nothing is told twice and nothing is forgotten,
+whenever the launcher was killed: the identity of an event is made from what it says and from what was told before it,
+and the bus takes the same one only once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import structlog
+
+from ashore.bus import Bus
+from ashore.events import (
+    Event,
+    EventError,
+    InstanceAdded,
+    InstanceChanged,
+    InstanceRemoved,
+    WorkloadFailed,
+    WorkloadFinished,
+    WorkloadLaunched,
+    WorkloadStopped,
+    encode,
+    envelope,
+    open_event,
+)
+from ashore_broker_launcher.cluster import Key
+from ashore_broker_launcher.objects import hash_of
+
+KINDS: Final = (
+    InstanceAdded,
+    InstanceChanged,
+    InstanceRemoved,
+    WorkloadLaunched,
+    WorkloadFailed,
+    WorkloadFinished,
+    WorkloadStopped,
+)
+SOURCE: Final = "/broker-launcher"
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Told(NamedTuple):
+    """An event, and its place in the stream."""
+
+    sequence: int
+    event: InstanceAdded | InstanceRemoved
+
+
+class ToldWorkload(NamedTuple):
+    """As `Told`, of a workload."""
+
+    sequence: int
+    event: WorkloadLaunched
+
+
+class Ledger:
+    """Reads what was told, and tells what is new."""
+
+    def __init__(self, bus: Bus, clock: Callable[[], float]) -> None:
+        self.synced = asyncio.Event()
+        """Set once all that was told has been read."""
+        self._bus = bus
+        self._clock = clock
+        self._instances: dict[Key, Told] = {}
+        self._workloads: dict[Key, dict[str, ToldWorkload]] = {}
+
+    def instances(self) -> list[Key]:
+        """All that were told and not taken back."""
+        return [key for key, told in self._instances.items() if not isinstance(told.event, InstanceRemoved)]
+
+    def instance(self, key: Key) -> InstanceAdded | None:
+        """What was told last of the instance, if it is there at all."""
+        told = self._instances.get(key)
+        return told.event if told is not None and isinstance(told.event, InstanceAdded) else None
+
+    def workloads(self, key: Key) -> dict[str, WorkloadLaunched]:
+        """What was told last of each workload of an instance, by kind and name."""
+        return {name: told.event for name, told in self._workloads.get(key, {}).items()}
+
+    async def follow(self) -> None:
+        """Read what was told, also by other replicas, until cancelled."""
+        subjects = [f"{kind.name}.>" for kind in KINDS]
+        async with aclosing(self._bus.state(subjects)) as steps:
+            async for step in steps:
+                if step is None:
+                    self.synced.set()
+                    continue
+                try:
+                    self._note(step[0], open_event(step[1]))
+                except EventError as error:
+                    log.warning("event left out", sequence=step[0], reason=str(error))
+
+    async def tell(self, event: InstanceAdded | InstanceRemoved | WorkloadLaunched) -> None:
+        """Tell this; raise BusError."""
+        identity = f"{event.uid}/{event.name}/{hash_of(event)}/{self._before(event)}"
+        wrapped = envelope(event, source=SOURCE, id=identity, time=datetime.fromtimestamp(self._clock(), UTC))
+        self._note(await self._bus.publish(event.subject, encode(wrapped), id=identity), event)
+
+    def _before(self, event: Event) -> int:
+        if isinstance(event, WorkloadLaunched):
+            told = self._workloads.get((event.namespace, event.instance), {}).get(name_of(event))
+            return told.sequence if told else 0
+        if isinstance(event, (InstanceAdded, InstanceRemoved)):
+            found = self._instances.get((event.namespace, event.instance))
+            return found.sequence if found else 0
+        return 0
+
+    def _note(self, sequence: int, event: Event) -> None:
+        if self._before(event) >= sequence:
+            return
+        if isinstance(event, WorkloadLaunched):
+            self._note_workload(sequence, event)
+        elif isinstance(event, (InstanceAdded, InstanceRemoved)):
+            self._instances[event.namespace, event.instance] = Told(sequence, event)
+
+    def _note_workload(self, sequence: int, event: WorkloadLaunched) -> None:
+        key = event.namespace, event.instance
+        self._workloads.setdefault(key, {})[name_of(event)] = ToldWorkload(sequence, event)
+
+
+def name_of(event: WorkloadLaunched) -> str:
+    """Kind and name of a workload."""
+    return f"{event.kind}/{event.workload}"
