@@ -8,12 +8,15 @@ and takes a longer digest for the later one.
 import hashlib
 from typing import Final
 
+from ashore.events import token_of
+
 DIGEST_BYTES: Final = 3
 LONGER_DIGEST_BYTES: Final = 8
 LONGEST_INSTANCE: Final = 63
 """`akri.sh/<instance>` is an extended resource, and the part behind the slash is a label at most."""
 LONGEST_CONFIGURATION: Final = LONGEST_INSTANCE - 1 - 2 * LONGER_DIGEST_BYTES
 RESOURCE_PREFIX: Final = "akri.sh/"
+_LONGEST_READABLE: Final = 100
 
 
 def digest(device: str, node: str = "", size: int = DIGEST_BYTES) -> str:
@@ -44,6 +47,12 @@ def slot_name(owner: str, number: int) -> str:
 def bus_name(namespace: str, configuration: str) -> str:
     """The name under which agents know a configuration. A namespace has no dot, so no two get one name."""
     return f"{namespace}.{configuration}"
+
+
+def bus_token(namespace: str, configuration: str) -> str:
+    """The configuration as a part of a subject: readable, and with a digest, as a dot and a dash look alike there."""
+    name = bus_name(namespace, configuration)
+    return f"{token_of(name)[:_LONGEST_READABLE]}-{digest(name)}"
 
 
 def from_bus_name(name: str) -> tuple[str, str]:

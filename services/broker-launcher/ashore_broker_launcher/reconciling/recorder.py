@@ -15,6 +15,7 @@ from ashore_broker_launcher.objects import uid_of
 
 REPEAT_SECONDS: Final = 600.0
 MOST_IN_A_MINUTE: Final = 10
+_MINUTE: Final = 60.0
 _MOST_REMEMBERED: Final = 10_000
 _LONGEST_MESSAGE: Final = 1024
 
@@ -42,7 +43,7 @@ class Recorder:
             log.info("an event of Kubernetes could not be written", reason=str(error))
 
     def _is_news(self, what: tuple[str, str, str], now: float) -> bool:
-        recent = [at for at in self._rate.get(what[0], ()) if now - at < 60]
+        recent = [at for at in self._rate.get(what[0], ()) if now - at < _MINUTE]
         if now - self._said.get(what, -REPEAT_SECONDS) < REPEAT_SECONDS or len(recent) >= MOST_IN_A_MINUTE:
             return False
         if len(self._said) >= _MOST_REMEMBERED:

@@ -37,16 +37,16 @@ class Sources:
         self._changed = changed
         self._file = NodeFile()
         self._from_bus: dict[str, Configuration] = {}
+        self._remembered: list[Configuration] = []
         self._stamp: object = None
 
     def configurations(self) -> list[Configuration]:
         """All that are in force."""
-        found = {one.name: one for one in (*self._from_bus.values(), *self._file.configurations)}
-        return list(found.values())
+        return list({one.name: one for one in (*self.from_bus(), *self._file.configurations)}.values())
 
     def from_bus(self) -> list[Configuration]:
-        """Those that the bus has said."""
-        return list(self._from_bus.values())
+        """Those that the bus has said, and until it has said all of them those that it said to an earlier run."""
+        return list({one.name: one for one in (*self._remembered, *self._from_bus.values())}.values())
 
     def settings(self) -> dict[str, JsonObject]:
         """Settings of handlers on this node."""
@@ -54,7 +54,7 @@ class Sources:
 
     def begin(self, remembered: list[Configuration]) -> None:
         """Begin with what the bus said to an earlier run, and with the file."""
-        self._from_bus = {one.token: one for one in remembered}
+        self._remembered = remembered
         if self._path is not None:
             self._look(self._path)
 
@@ -67,11 +67,14 @@ class Sources:
 
     async def watch_bus(self) -> None:
         """Follow the bus: first what was said before, then what comes."""
-        subject = f"{ConfigurationSet.name}.{self._site}.*"
-        async with aclosing(self._bus.follow([subject], replay=True)) as found:
-            async for _, envelope in found:
+        async with aclosing(self._bus.state([f"{ConfigurationSet.name}.{self._site}.*"])) as steps:
+            async for step in steps:
+                if step is None:
+                    self._remembered = []
+                    self._changed()
+                    continue
                 try:
-                    event = open_event(envelope)
+                    event = open_event(step[1])
                 except EventError as error:
                     log.warning("configuration left out", reason=str(error))
                     continue

@@ -1,0 +1,130 @@
+"""One device of one configuration: its instance is made, changed, or removed.
+
+A device that nobody tells any more loses its instance only where that is certain: each agent that saw it has said that
+it is gone, or has told all that it sees. After a loss of the bus's data, or of an agent, instances stay.
+"""
+
+from typing import Final
+
+import structlog
+
+from ashore_broker_launcher import names
+from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key
+from ashore_broker_launcher.desired.instances import desired_instance, naming
+from ashore_broker_launcher.model import DEVICE, Configuration, Instance, ObjectError
+from ashore_broker_launcher.objects import annotation, is_leaving, key_of, uid_of
+from ashore_broker_launcher.presence import Sighting
+from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.queue import Item
+
+_SPEC: Final = ("configurationName", "cdiName", "capacity", "brokerProperties", "shared", "nodes", "deviceUsage")
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class DevicePass:
+    """Looks at a device of a configuration."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def look(self, item: Item) -> float | None:
+        """See `queue.Pass`."""
+        configuration = self._configuration(item.key)
+        if configuration is None:
+            # With the configuration its instances go, by their owner references.
+            return None
+        parts = self._parts
+        seen = parts.presence.sightings(names.bus_name(*item.key), item.device)
+        existing = self._existing(item.key, item.device)
+        if seen:
+            await self._keep(configuration, seen, existing)
+        elif existing is not None and self._is_gone(existing):
+            await self._remove(existing)
+        return None
+
+    def _configuration(self, key: Key) -> Configuration | None:
+        body = self._parts.view.get(CONFIGURATION, key)
+        if body is None or is_leaving(body):
+            return None
+        try:
+            return Configuration.read(body)
+        except ObjectError:
+            # Its own pass says so. What it has already stays as it is.
+            return None
+
+    def _existing(self, key: Key, device: str) -> JsonObject | None:
+        name = self._parts.index.instance_of(key, device)
+        return self._parts.view.get(INSTANCE, (key[0], name)) if name else None
+
+    async def _keep(self, configuration: Configuration, seen: list[Sighting], existing: JsonObject | None) -> None:
+        parts, nodes = self._parts, self._parts.nodes
+        if existing is not None and is_leaving(existing):
+            # When it is gone the watch says so, and its successor is made.
+            return
+        digest = await self._digest(configuration, seen, existing)
+        lost = nodes.lost()
+        wanted = desired_instance(
+            configuration,
+            seen,
+            digest,
+            usage=_usage(existing, lost),
+            node_names=nodes.names(),
+            lost_nodes=lost,
+        )
+        if existing is not None and _same(existing, wanted):
+            return
+        if existing is None:
+            parts.latency.instance(seen)
+        body = await parts.cluster.apply(INSTANCE, wanted)
+        parts.view.wrote(INSTANCE, body)
+        parts.index.note(body)
+        parts.queue.add(Item("instance", key_of(body)))
+
+    async def _digest(self, configuration: Configuration, seen: list[Sighting], existing: JsonObject | None) -> str:
+        own = configuration.metadata
+        if existing is not None:
+            # A name lasts: what was given to the device once is not taken away.
+            return names.digest_of(own.name, existing["metadata"]["name"])
+        found = naming(own.name, seen, lambda name: self._parts.index.device_of((own.namespace, name)))
+        if found.collided:
+            about = self._parts.view.get(CONFIGURATION, configuration.key)
+            text = f"two devices have the digest of {seen[0].seen.key}: it gets the longer one {found.digest}"
+            await self._parts.recorder.record(about or {}, "Warning", "DigestCollision", text)
+        return found.digest
+
+    def _is_gone(self, existing: JsonObject) -> bool:
+        """Whether all who saw it have told what they see now, or are gone themselves."""
+        parts = self._parts
+        saw = existing["spec"].get("nodes") or []
+        tokens = {name: token for token, name in parts.nodes.names().items()}
+        return all(parts.presence.is_complete(tokens.get(node, node)) or not parts.nodes.knows(node) for node in saw)
+
+    async def _remove(self, existing: JsonObject) -> None:
+        parts, key = self._parts, key_of(existing)
+        await parts.cluster.delete(INSTANCE, *key, uid=uid_of(existing))
+        parts.view.removed(INSTANCE, existing)
+        parts.queue.add(Item("instance", key))
+        log.info("instance removed", instance="/".join(key), device=annotation(existing, DEVICE))
+
+
+def _usage(existing: JsonObject | None, lost: frozenset[str]) -> dict[str, str]:
+    """Who uses which slot; a node that is lost uses none. A slot that was `C:<id>:<node>` is of the configuration."""
+    usage = (existing or {}).get("spec", {}).get("deviceUsage") or {}
+    return {slot: value for slot, value in usage.items() if value and value.rpartition(":")[2] not in lost}
+
+
+def _same(existing: JsonObject, wanted: JsonObject) -> bool:
+    """Whether nothing would be different; empty fields may be absent."""
+    actual, spec = existing.get("spec", {}), wanted["spec"]
+    same_spec = all((actual.get(name) or None) == (spec.get(name) or None) for name in _SPEC)
+    return same_spec and annotation(existing, DEVICE) == annotation(wanted, DEVICE)
+
+
+def read_instance(body: JsonObject) -> Instance | None:
+    """An instance; None where somebody has made something else of it."""
+    try:
+        return Instance.read(body)
+    except ObjectError as error:
+        log.warning("an instance cannot be read", reason=str(error))
+        return None
