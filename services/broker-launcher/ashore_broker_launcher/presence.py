@@ -78,6 +78,10 @@ class Presence:
         """The keys of all devices that this configuration wants."""
         return {key for _, key in self._by_configuration.get(configuration, {})}
 
+    def seen_by(self, node: str) -> set[tuple[str, str]]:
+        """All pairs of configuration and device that this node sees."""
+        return {(name, key) for name, found in self._by_configuration.items() for place, key in found if place == node}
+
     def lost(self, now: float) -> frozenset[str]:
         """Nodes whose agents have been silent for too long."""
         return frozenset(

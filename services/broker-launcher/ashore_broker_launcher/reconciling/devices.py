@@ -11,11 +11,12 @@ import structlog
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key
 from ashore_broker_launcher.desired.instances import desired_instance, naming
-from ashore_broker_launcher.model import DEVICE, Configuration, Instance, ObjectError
+from ashore_broker_launcher.model import DEVICE, Configuration
 from ashore_broker_launcher.objects import annotation, is_leaving, key_of, uid_of
 from ashore_broker_launcher.presence import Sighting
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
+from ashore_broker_launcher.reconciling.reading import read_configuration
 
 _SPEC: Final = ("configurationName", "cdiName", "capacity", "brokerProperties", "shared", "nodes", "deviceUsage")
 
@@ -30,9 +31,9 @@ class DevicePass:
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
-        configuration = self._configuration(item.key)
+        configuration = read_configuration(self._parts.view.get(CONFIGURATION, item.key))
         if configuration is None:
-            # With the configuration its instances go, by their owner references.
+            # With a configuration its instances go, by their owner references; where it cannot be read, they stay.
             return None
         parts = self._parts
         seen = parts.presence.sightings(names.bus_name(*item.key), item.device)
@@ -42,16 +43,6 @@ class DevicePass:
         elif existing is not None and self._is_gone(existing):
             await self._remove(existing)
         return None
-
-    def _configuration(self, key: Key) -> Configuration | None:
-        body = self._parts.view.get(CONFIGURATION, key)
-        if body is None or is_leaving(body):
-            return None
-        try:
-            return Configuration.read(body)
-        except ObjectError:
-            # Its own pass says so. What it has already stays as it is.
-            return None
 
     def _existing(self, key: Key, device: str) -> JsonObject | None:
         name = self._parts.index.instance_of(key, device)
@@ -119,12 +110,3 @@ def _same(existing: JsonObject, wanted: JsonObject) -> bool:
     actual, spec = existing.get("spec", {}), wanted["spec"]
     same_spec = all((actual.get(name) or None) == (spec.get(name) or None) for name in _SPEC)
     return same_spec and annotation(existing, DEVICE) == annotation(wanted, DEVICE)
-
-
-def read_instance(body: JsonObject) -> Instance | None:
-    """An instance; None where somebody has made something else of it."""
-    try:
-        return Instance.read(body)
-    except ObjectError as error:
-        log.warning("an instance cannot be read", reason=str(error))
-        return None

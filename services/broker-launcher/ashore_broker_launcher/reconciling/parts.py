@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ashore.bus import Bus
 from ashore_broker_launcher.cluster import Cluster
 from ashore_broker_launcher.presence import Presence
+from ashore_broker_launcher.reconciling.handing import Handing
 from ashore_broker_launcher.reconciling.index import DeviceIndex
 from ashore_broker_launcher.reconciling.latency import Latency
 from ashore_broker_launcher.reconciling.ledger import Ledger
@@ -21,6 +22,7 @@ class Parts:
         self,
         *,
         site: str,
+        namespace: str,
         bus: Bus,
         cluster: Cluster,
         view: View,
@@ -31,6 +33,7 @@ class Parts:
         clock: Callable[[], float],
     ) -> None:
         self.site = site
+        self.namespace = namespace
         self.bus = bus
         self.cluster = cluster
         self.view = view
@@ -43,3 +46,4 @@ class Parts:
         self.index = DeviceIndex()
         self.nodes = Nodes(view)
         self.ledger = Ledger(bus, clock)
+        self.handing = Handing(site, bus, clock)

@@ -62,18 +62,26 @@ def removed(told: InstanceAdded, cause: str) -> InstanceRemoved:
 
 
 def of_workloads(
-    instance: Instance, workloads: Sequence[Workload], told: Mapping[str, WorkloadLaunched], cause: str = "replaced"
+    instance: Instance,
+    workloads: Sequence[Workload],
+    told: Mapping[str, WorkloadLaunched],
+    causes: Mapping[str, str],
 ) -> Iterator[WorkloadLaunched]:
-    """What is news about the workloads of an instance that is there."""
+    """What is news about the workloads of an instance that is there; `causes` says why some have to end."""
     there = {f"{one.kind}/{one.name}": one for one in workloads}
     for name, before in told.items():
         now = there.get(name)
-        if type(before) is WorkloadLaunched and (now is None or now.uid != before.uid):
-            yield stopped(before, cause)
+        if is_running(before) and (now is None or now.uid != before.uid):
+            yield stopped(before, causes.get(name, "ended"))
     for name, one in there.items():
         event = _of_workload(instance, one)
         if event is not None and _is_news(event, told.get(name)):
             yield event
+
+
+def is_running(told: WorkloadLaunched) -> bool:
+    """Whether it was told to be launched, and nothing after that."""
+    return type(told) is WorkloadLaunched
 
 
 def stopped(told: WorkloadLaunched, cause: str) -> WorkloadStopped:

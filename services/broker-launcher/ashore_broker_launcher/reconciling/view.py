@@ -3,6 +3,7 @@
 Without the second a pass that follows at once would not see its own work, and do it again.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
@@ -20,24 +21,35 @@ class View:
         self._cluster = cluster
         self._changed = changed
         self._reflections: dict[Kind, Reflection] = {}
+        self._added = asyncio.Event()
         self._written: dict[Place, JsonObject] = {}
         self._owned: defaultdict[str, set[Place]] = defaultdict(set)
 
-    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> Reflection | None:
-        """Begin to follow a kind; None where that is done already."""
+    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> None:
+        """Follow this kind as well, from now on or from when `run` runs."""
         if kind in self._reflections:
-            return None
-        reflection = self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
-        return reflection
+            return
+        self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
+        self._added.set()
 
-    async def run(self, kind: Kind) -> None:
-        """Keep a followed kind up to date."""
-        await self._reflections[kind].run(lambda change: self._hear(kind, change))
+    async def run(self) -> None:
+        """Keep all that is followed up to date, until cancelled."""
+        running: set[Kind] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._added.clear()
+                for kind in self._reflections.keys() - running:
+                    running.add(kind)
+                    group.create_task(self._reflect(kind), name=f"reflect {kind.plural}")
+                await self._added.wait()
 
     async def synced(self) -> None:
         """Wait until all that was there has been read, of every kind that is followed."""
         for reflection in list(self._reflections.values()):
             await reflection.synced.wait()
+
+    async def _reflect(self, kind: Kind) -> None:
+        await self._reflections[kind].run(lambda change: self._hear(kind, change))
 
     def get(self, kind: Kind, key: Key) -> JsonObject | None:
         """One object, or None."""

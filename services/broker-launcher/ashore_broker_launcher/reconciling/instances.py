@@ -1,0 +1,206 @@
+"""One instance: its brokers are started, changed and stopped, its status is written, and what is news is told.
+
+The order matters where the launcher is killed in between: objects first, then the status, then the events. Each is
+compared with what is there before, so that the next pass finds what is left to do.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from ashore_broker_launcher import names
+from ashore_broker_launcher.cluster import (
+    CONFIGURATION,
+    INSTANCE,
+    JOB,
+    POD,
+    Conflict,
+    JsonObject,
+    Key,
+    Kind,
+    NotFound,
+    Refused,
+)
+from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan
+from ashore_broker_launcher.model import Configuration, Instance
+from ashore_broker_launcher.objects import covers, is_leaving, key_of, uid_of
+from ashore_broker_launcher.reconciling import telling
+from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.queue import Item
+from ashore_broker_launcher.reconciling.reading import read_configuration, read_instance
+from ashore_broker_launcher.reconciling.workloads import workloads
+
+_LOG_LINES = 20
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class InstancePass:
+    """Looks at an instance."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._failures: dict[Key, Failures] = {}
+        self._logs: dict[Key, dict[str, str]] = {}
+
+    async def look(self, item: Item) -> float | None:
+        """See `queue.Pass`."""
+        view = self._parts.view
+        body = view.get(INSTANCE, item.key)
+        if body is None:
+            return await self._gone(item.key)
+        instance = read_instance(body)
+        if instance is None or is_leaving(body):
+            return None
+        configuration = read_configuration(view.get(CONFIGURATION, instance.configuration_key))
+        if configuration is None:
+            return None
+        return await self._keep(configuration, instance, body)
+
+    async def _keep(self, configuration: Configuration, instance: Instance, body: JsonObject) -> float | None:
+        parts, key = self._parts, instance.key
+        found = plan(configuration, instance, self._world(instance))
+        if found.logs_wanted:
+            await self._read_logs(key, found.logs_wanted)
+            found = plan(configuration, instance, self._world(instance))
+        self._failures[key] = found.failures
+        await self._carry_out(found, instance, body)
+        await self._write_status(found, body)
+        await self._tell(found, instance)
+        for problem in found.problems:
+            await parts.recorder.record(body, "Warning", problem.reason, problem.message)
+        return None if found.look_again_at is None else found.look_again_at - parts.clock()
+
+    def _world(self, instance: Instance) -> World:
+        parts, key = self._parts, instance.key
+        turn = parts.turns.of(instance.configuration_key, key[1])
+        return World(
+            now=parts.clock(),
+            ready_nodes=parts.nodes.ready(),
+            children=self._children(instance.metadata.uid),
+            failures=self._failures.get(key, Failures()),
+            may_start=turn.may_start,
+            may_replace=turn.may_replace,
+            waits_for=turn.waits_for,
+            allowed_kinds=parts.allowed_kinds,
+            logs=self._logs.get(key, {}),
+        )
+
+    def _children(self, uid: str) -> list[JsonObject]:
+        """What the instance owns, and the pods of its jobs, each saying of what kind it is."""
+        owned = self._parts.view.owned(uid)
+        of_jobs = [one for kind, body in owned if kind == JOB for one in self._parts.view.owned(uid_of(body))]
+        return [{**body, "apiVersion": kind.api_version, "kind": kind.name} for kind, body in (*owned, *of_jobs)]
+
+    async def _carry_out(self, found: Plan, instance: Instance, about: JsonObject) -> None:
+        for doomed in found.delete:
+            await self._delete(doomed)
+        done = await asyncio.gather(
+            *(self._apply(body, instance, about) for body in found.apply), return_exceptions=True
+        )
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _delete(self, doomed: Doomed) -> None:
+        parts, child = self._parts, doomed.child
+        kind = await parts.cluster.kind(child["apiVersion"], child["kind"])
+        await parts.cluster.delete(kind, *key_of(child), uid=uid_of(child))
+        parts.view.removed(kind, child)
+        parts.latency.writes.labels("delete", kind.name).inc()
+        log.info("workload ends", kind=kind.name, name="/".join(key_of(child)), cause=doomed.cause)
+
+    async def _apply(self, body: JsonObject, instance: Instance, about: JsonObject) -> None:
+        parts = self._parts
+        try:
+            kind = await parts.cluster.kind(body["apiVersion"], body["kind"])
+            await parts.follow(kind)
+            written = await self._write(kind, body)
+        except (Refused, NotFound, Conflict) as error:
+            await self._refused(body, instance, about, error)
+            return
+        parts.view.wrote(kind, written)
+        parts.latency.writes.labels("apply", kind.name).inc()
+
+    async def _write(self, kind: Kind, body: JsonObject) -> JsonObject:
+        cluster = self._parts.cluster
+        if kind in (POD, JOB) and not uid_of(body):
+            # What is new must be new: an object of that name that is there already is somebody else's.
+            return await cluster.create(kind, body)
+        if not uid_of(body):
+            await self._refuse_foreign(kind, body)
+        return await cluster.apply(kind, body)
+
+    async def _refuse_foreign(self, kind: Kind, body: JsonObject) -> None:
+        try:
+            await self._parts.cluster.get(kind, *key_of(body))
+        except NotFound:
+            return
+        raise Conflict(f"there is a {kind.name} {'/'.join(key_of(body))} already, and it is somebody else's")
+
+    async def _refused(self, body: JsonObject, instance: Instance, about: JsonObject, error: Exception) -> None:
+        """It is not done: told to people, and tried again after a while that grows."""
+        parts, key = self._parts, instance.key
+        what = f"{body['kind']} {body['metadata']['name']}"
+        failures = self._failures.get(key, Failures())
+        self._failures[key] = failures.refused(body, parts.clock(), str(error))
+        log.warning("workload refused", what=what, instance="/".join(key), reason=str(error))
+        await parts.recorder.record(about, "Warning", "BrokerRefused", f"{what} could not be made: {error}")
+        parts.queue.add(Item("instance", key))
+
+    async def _write_status(self, found: Plan, body: JsonObject) -> None:
+        parts = self._parts
+        if covers(body.get("status", {}), found.status):
+            return
+        metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
+        status = {
+            "apiVersion": INSTANCE.api_version,
+            "kind": INSTANCE.name,
+            "metadata": metadata,
+            "status": found.status,
+        }
+        try:
+            parts.view.wrote(INSTANCE, await parts.cluster.apply_status(INSTANCE, status))
+        except NotFound:
+            return
+        parts.latency.writes.labels("status", INSTANCE.name).inc()
+
+    async def _tell(self, found: Plan, instance: Instance) -> None:
+        parts, key = self._parts, instance.key
+        seen = parts.presence.sightings(names.bus_name(*instance.configuration_key), instance.device)
+        news = telling.of_instance(instance, seen, parts.ledger.instance(key))
+        if news is not None:
+            await parts.ledger.tell(news)
+        children = self._children(instance.metadata.uid)
+        there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}))
+        causes = {f"{one.child['kind']}/{one.child['metadata']['name']}": one.cause for one in found.delete}
+        for event in telling.of_workloads(instance, there, parts.ledger.workloads(key), causes):
+            await parts.ledger.tell(event)
+
+    async def _gone(self, key: Key) -> None:
+        """The instance is no more: what was told of it is taken back."""
+        parts = self._parts
+        self._failures.pop(key, None)
+        self._logs.pop(key, None)
+        for before in parts.ledger.workloads(key).values():
+            if telling.is_running(before):
+                await parts.ledger.tell(telling.stopped(before, "instance-removed"))
+        told = parts.ledger.instance(key)
+        if told is not None:
+            await parts.ledger.tell(telling.removed(told, self._cause((key[0], told.configuration), told.device)))
+
+    def _cause(self, configuration: Key, device: str) -> str:
+        if self._parts.view.get(CONFIGURATION, configuration) is None:
+            return "configuration-deleted"
+        seen = self._parts.presence.sightings(names.bus_name(*configuration), device)
+        return "deleted" if seen else "disappeared"
+
+    async def _read_logs(self, key: Key, pods: Sequence[str]) -> None:
+        """What pods have written last; one that has written nothing has an empty log, and is not asked again."""
+        found = self._logs.setdefault(key, {})
+        for pod in pods:
+            try:
+                found[pod] = await self._parts.cluster.log(key[0], pod, lines=_LOG_LINES)
+            except (NotFound, Refused):
+                found[pod] = ""

@@ -1,0 +1,143 @@
+"""All of it together: whatever changes anywhere puts items into the queue, and the passes look at them.
+
+Everybody follows; only the one who leads looks at the queue. Nothing is looked at before all that there is has been read:
+the cluster, what agents see, what they were given, and what was told.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from ashore_broker_launcher import names
+from ashore_broker_launcher.cluster import (
+    CONFIGURATION,
+    INSTANCE,
+    JOB,
+    NODE,
+    POD,
+    SERVICE,
+    Change,
+    JsonObject,
+    Kind,
+)
+from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL, INSTANCE_LABEL
+from ashore_broker_launcher.objects import key_of, label
+from ashore_broker_launcher.reconciling.configurations import ConfigurationPass
+from ashore_broker_launcher.reconciling.devices import DevicePass
+from ashore_broker_launcher.reconciling.instances import InstancePass
+from ashore_broker_launcher.reconciling.nodes import is_ready
+from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.queue import Item
+from ashore_broker_launcher.reconciling.seeing import Seeing
+
+RESYNC_SECONDS: Final = 600.0
+GATHER_SECONDS: Final = 0.2
+"""What a configuration says of its instances is written once for those that change together."""
+_OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Reconciler:
+    """Makes the cluster what it should be."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.seeing = Seeing(parts)
+        self._parts = parts
+        self._passes = {
+            "configuration": ConfigurationPass(parts),
+            "device": DevicePass(parts),
+            "instance": InstancePass(parts),
+        }
+        for kind in (CONFIGURATION, INSTANCE):
+            parts.view.follow(kind, namespace=parts.namespace)
+        for kind in (POD, JOB, SERVICE):
+            parts.view.follow(kind, namespace=parts.namespace, labels=_OURS)
+        parts.view.follow(NODE)
+
+    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """What everybody does, leading or not."""
+        parts = self._parts
+        return [parts.view.run, parts.ledger.follow, parts.handing.follow, self.seeing.follow, self.seeing.watch_agents]
+
+    async def lead(self) -> None:
+        """Look at everything once, and from then on at what changes, until cancelled."""
+        parts = self._parts
+        for synced in (parts.ledger.synced, parts.handing.synced, self.seeing.synced):
+            await synced.wait()
+        await parts.view.synced()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(parts.queue.run())
+            group.create_task(self._resync())
+
+    async def look(self, item: Item) -> float | None:
+        """See `queue.Pass`."""
+        self._parts.latency.passes.labels(item.what).inc()
+        return await self._passes[item.what].look(item)
+
+    def hear(self, kind: Kind, change: Change) -> None:
+        """Something in the cluster is different."""
+        body = change.now or change.before
+        if body is None:
+            return
+        if kind == CONFIGURATION:
+            self._put([Item("configuration", key_of(body))])
+        elif kind == INSTANCE:
+            self._instance(change, body)
+        elif kind == NODE:
+            self._node(change, body)
+        else:
+            self._put(_owners(body))
+
+    def _instance(self, change: Change, body: JsonObject) -> None:
+        index = self._parts.index
+        key = key_of(body)
+        device = index.device_of(key)
+        index.hear(change)
+        self._put([Item("instance", key)])
+        configuration = (key[0], str(body["spec"].get("configurationName", "")))
+        self._parts.queue.add(Item("configuration", configuration), GATHER_SECONDS)
+        if change.now is None and device:
+            # Somebody has deleted it, or it made room: if its device is still there, it comes again.
+            self._put([Item("device", configuration, device)])
+
+    def _node(self, change: Change, body: JsonObject) -> None:
+        before = change.before is not None and is_ready(change.before)
+        now = change.now is not None and is_ready(change.now)
+        if before == now and change.now is not None and change.before is not None:
+            return
+        log.info("node is ready" if now else "node is lost", node=body["metadata"]["name"])
+        self._put(self._everything())
+
+    def _everything(self) -> Iterable[Item]:
+        """All that there is, or was told to be, or was given to agents."""
+        parts = self._parts
+        configurations = {key_of(body) for body in parts.view.all(CONFIGURATION)} | set(parts.handing.given())
+        instances = {key_of(body) for body in parts.view.all(INSTANCE)} | set(parts.ledger.instances())
+        yield from (Item("configuration", key) for key in sorted(configurations))
+        for key in sorted(configurations):
+            devices = parts.presence.devices(names.bus_name(*key)) | parts.index.devices_of(key)
+            yield from (Item("device", key, device) for device in sorted(devices))
+        yield from (Item("instance", key) for key in sorted(instances))
+
+    async def _resync(self) -> None:
+        while True:
+            self._put(self._everything())
+            await asyncio.sleep(RESYNC_SECONDS)
+
+    def _put(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self._parts.queue.add(item)
+
+
+def _owners(body: JsonObject) -> Iterable[Item]:
+    """Whom an object serves: an instance, or a configuration as a whole."""
+    namespace = key_of(body)[0]
+    instance = label(body, INSTANCE_LABEL)
+    if instance:
+        yield Item("instance", (namespace, instance))
+        return
+    owners = body["metadata"].get("ownerReferences") or []
+    yield from (Item("configuration", (namespace, one["name"])) for one in owners if one["kind"] == CONFIGURATION.name)

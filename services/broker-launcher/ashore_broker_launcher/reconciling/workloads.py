@@ -1,0 +1,61 @@
+"""The workloads of an instance, as far as events tell of them, from the objects that serve it. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from ashore_broker_launcher.cluster import JsonObject
+from ashore_broker_launcher.desired.phases import look_at_job, look_at_pod
+from ashore_broker_launcher.objects import is_leaving, owner_uid, uid_of
+from ashore_broker_launcher.reconciling.telling import WORKLOADS, Stage, Workload
+
+_JOB_STAGES: Mapping[str, Stage] = {"runs": "launched", "succeeded": "finished", "failed": "failed"}
+_POD_STAGES: Mapping[str, Stage] = {"runs": "launched", "failed": "failed"}
+
+
+def workloads(children: Sequence[JsonObject], instance: str, now: float, logs: Mapping[str, str]) -> list[Workload]:
+    """What serves the instance with this uid; what is leaving serves no more."""
+    own = [one for one in children if owner_uid(one) == instance and one["kind"] in WORKLOADS and not is_leaving(one)]
+    return [_workload(one, children, now, logs) for one in own]
+
+
+def _workload(body: JsonObject, children: Sequence[JsonObject], now: float, logs: Mapping[str, str]) -> Workload:
+    match body["kind"]:
+        case "Pod":
+            return _pod(body, now, logs)
+        case "Job":
+            pods = [one for one in children if owner_uid(one) == uid_of(body)]
+            return _job(body, pods, now, logs)
+    return Workload(kind=body["kind"], name=body["metadata"]["name"], uid=uid_of(body), stage="launched")
+
+
+def _pod(body: JsonObject, now: float, logs: Mapping[str, str]) -> Workload:
+    look, name = look_at_pod(body, now), body["metadata"]["name"]
+    return Workload(
+        kind="Pod",
+        name=name,
+        uid=uid_of(body),
+        node=body.get("spec", {}).get("nodeName", ""),
+        stage=_POD_STAGES.get(look.state, "waiting"),
+        reason=_reason(look.reason, look.message),
+        exit_code=look.exit_code,
+        log=logs.get(name, ""),
+    )
+
+
+def _job(body: JsonObject, pods: Sequence[JsonObject], now: float, logs: Mapping[str, str]) -> Workload:
+    looks = {one["metadata"]["name"]: look_at_pod(one, now) for one in pods}
+    codes = [look.exit_code for look in looks.values() if look.exit_code is not None]
+    conditions = body.get("status", {}).get("conditions") or []
+    failed = next((one for one in conditions if one.get("type") == "Failed" and one.get("status") == "True"), {})
+    return Workload(
+        kind="Job",
+        name=body["metadata"]["name"],
+        uid=uid_of(body),
+        stage=_JOB_STAGES.get(look_at_job(body, list(pods)), "waiting"),
+        reason=_reason(str(failed.get("reason", "")), str(failed.get("message", ""))),
+        exit_code=codes[-1] if codes else None,
+        log=next((logs[name] for name in looks if logs.get(name)), ""),
+    )
+
+
+def _reason(reason: str, message: str) -> str:
+    return ": ".join(part for part in (reason, message) if part)[:1024]
