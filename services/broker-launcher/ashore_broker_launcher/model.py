@@ -76,7 +76,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class MaintenanceWindow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When jobs may be started; `until` before `from` means: until the next morning."""
 
-    days: list[Day] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    days: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     from_: Time = msgspec.field(name="from")
     until: Time
     time_zone: str = "UTC"

@@ -52,8 +52,10 @@ class Presence:
         before = self._seen.get(place)
         if before is not None and (before.epoch, before.revision) >= (event.epoch, event.revision):
             return set()
-        self._seen[place] = event
-        return self._index(place, event if self._is_there(event) else None)
+        is_there = self._is_there(event)
+        # Of what is gone only its age matters, so that a late event cannot bring it back.
+        self._seen[place] = event if is_there else msgspec.structs.replace(event, facts={}, matches=[])
+        return self._index(place, event if is_there else None)
 
     def alive(self, event: AgentAlive, now: float) -> set[tuple[str, str]]:
         """An agent is alive: what it has not told in its last snapshot is no longer there."""
