@@ -22,9 +22,9 @@ from ashore_broker_launcher.cluster import (
     NotFound,
     Refused,
 )
-from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan
-from ashore_broker_launcher.model import Configuration, Instance
-from ashore_broker_launcher.objects import covers, is_leaving, key_of, uid_of
+from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
+from ashore_broker_launcher.model import HASH, Configuration, Instance
+from ashore_broker_launcher.objects import annotation, covers, is_leaving, key_of, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
@@ -60,21 +60,30 @@ class InstancePass:
 
     async def _keep(self, configuration: Configuration, instance: Instance, body: JsonObject) -> float | None:
         parts, key = self._parts, instance.key
-        found = plan(configuration, instance, self._world(instance))
+        world = self._world(configuration, instance)
+        found = plan(configuration, instance, world)
         if found.logs_wanted:
             await self._read_logs(key, found.logs_wanted)
-            found = plan(configuration, instance, self._world(instance))
+            world = self._world(configuration, instance)
+            found = plan(configuration, instance, world)
         self._failures[key] = found.failures
         await self._carry_out(found, instance, body)
+        self._note(configuration, instance, world, found)
         await self._write_status(found, body)
         await self._tell(found, instance)
         for problem in found.problems:
             await parts.recorder.record(body, "Warning", problem.reason, problem.message)
         return None if found.look_again_at is None else found.look_again_at - parts.clock()
 
-    def _world(self, instance: Instance) -> World:
+    def _note(self, configuration: Configuration, instance: Instance, world: World, found: Plan) -> None:
+        """Say how far it is; the configuration's pass looks at all of its instances together, after a moment."""
+        how_far = progress(configuration, instance, world)
+        if self._parts.turns.note(configuration.key, how_far, expects_brokers=found.expects_brokers):
+            self._parts.look_soon(configuration.key)
+
+    def _world(self, configuration: Configuration, instance: Instance) -> World:
         parts, key = self._parts, instance.key
-        turn = parts.turns.of(instance.configuration_key, key[1])
+        turn = parts.turns.of(configuration, key[1])
         return World(
             now=parts.clock(),
             ready_nodes=parts.nodes.ready(),
@@ -83,7 +92,7 @@ class InstancePass:
             may_start=turn.may_start,
             may_replace=turn.may_replace,
             waits_for=turn.waits_for,
-            allowed_kinds=parts.allowed_kinds,
+            allowed_kinds=frozenset(parts.rules.manifest_kinds),
             logs=self._logs.get(key, {}),
         )
 
@@ -94,14 +103,11 @@ class InstancePass:
         return [{**body, "apiVersion": kind.api_version, "kind": kind.name} for kind, body in (*owned, *of_jobs)]
 
     async def _carry_out(self, found: Plan, instance: Instance, about: JsonObject) -> None:
+        async with asyncio.TaskGroup() as group:
+            for body in found.apply:
+                group.create_task(self._apply(body, instance, about))
         for doomed in found.delete:
             await self._delete(doomed)
-        done = await asyncio.gather(
-            *(self._apply(body, instance, about) for body in found.apply), return_exceptions=True
-        )
-        for error in done:
-            if isinstance(error, BaseException):
-                raise error
 
     async def _delete(self, doomed: Doomed) -> None:
         parts, child = self._parts, doomed.child
@@ -144,7 +150,7 @@ class InstancePass:
         parts, key = self._parts, instance.key
         what = f"{body['kind']} {body['metadata']['name']}"
         failures = self._failures.get(key, Failures())
-        self._failures[key] = failures.refused(body, parts.clock(), str(error))
+        self._failures[key] = failures.refused(body, annotation(body, HASH), parts.clock(), str(error))
         log.warning("workload refused", what=what, instance="/".join(key), reason=str(error))
         await parts.recorder.record(about, "Warning", "BrokerRefused", f"{what} could not be made: {error}")
         parts.queue.add(Item("instance", key))

@@ -1,19 +1,26 @@
 """What every pass needs: the cluster and the view of it, what agents see, what was told, and where to put more work."""
 
 from collections.abc import Callable
+from typing import Final
 
 from ashore.bus import Bus
-from ashore_broker_launcher.cluster import Cluster
+from ashore_broker_launcher.admission.checks import Rules
+from ashore_broker_launcher.cluster import Cluster, Key, Kind
+from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
 from ashore_broker_launcher.presence import Presence
 from ashore_broker_launcher.reconciling.handing import Handing
 from ashore_broker_launcher.reconciling.index import DeviceIndex
 from ashore_broker_launcher.reconciling.latency import Latency
 from ashore_broker_launcher.reconciling.ledger import Ledger
 from ashore_broker_launcher.reconciling.nodes import Nodes
-from ashore_broker_launcher.reconciling.queue import WorkQueue
+from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.recorder import Recorder
+from ashore_broker_launcher.reconciling.turns import Turns
 from ashore_broker_launcher.reconciling.view import View
 
+OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
+GATHER_SECONDS: Final = 0.2
+GATHERED_PER_SECOND: Final = 2000
 
 class Parts:
     """Put together once, for all passes."""
@@ -29,7 +36,7 @@ class Parts:
         queue: WorkQueue,
         recorder: Recorder,
         latency: Latency,
-        allowed_kinds: frozenset[str],
+        rules: Rules,
         clock: Callable[[], float],
     ) -> None:
         self.site = site
@@ -40,10 +47,21 @@ class Parts:
         self.queue = queue
         self.recorder = recorder
         self.latency = latency
-        self.allowed_kinds = allowed_kinds
+        self.rules = rules
         self.clock = clock
         self.presence = Presence()
         self.index = DeviceIndex()
         self.nodes = Nodes(view)
         self.ledger = Ledger(bus, clock)
         self.handing = Handing(site, bus, clock)
+        self.turns = Turns()
+
+    def look_soon(self, configuration: Key) -> None:
+        """Look at a configuration once for all of its instances that change together; the more it has, the later."""
+        count = len(self.turns.standing(configuration).progress)
+        self.queue.add(Item("configuration", configuration), GATHER_SECONDS + count / GATHERED_PER_SECOND)
+
+    async def follow(self, kind: Kind) -> None:
+        """Have what was made of a kind in view."""
+        if self.view.follow(kind, namespace=self.namespace, labels=OURS):
+            await self.view.synced()

@@ -20,22 +20,20 @@ from ashore_broker_launcher.cluster import (
     SERVICE,
     Change,
     JsonObject,
+    Key,
     Kind,
 )
-from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL, INSTANCE_LABEL
+from ashore_broker_launcher.model import INSTANCE_LABEL
 from ashore_broker_launcher.objects import key_of, label
 from ashore_broker_launcher.reconciling.configurations import ConfigurationPass
 from ashore_broker_launcher.reconciling.devices import DevicePass
 from ashore_broker_launcher.reconciling.instances import InstancePass
 from ashore_broker_launcher.reconciling.nodes import is_ready
-from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.parts import OURS, Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.seeing import Seeing
 
 RESYNC_SECONDS: Final = 600.0
-GATHER_SECONDS: Final = 0.2
-"""What a configuration says of its instances is written once for those that change together."""
-_OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -54,7 +52,7 @@ class Reconciler:
         for kind in (CONFIGURATION, INSTANCE):
             parts.view.follow(kind, namespace=parts.namespace)
         for kind in (POD, JOB, SERVICE):
-            parts.view.follow(kind, namespace=parts.namespace, labels=_OURS)
+            parts.view.follow(kind, namespace=parts.namespace, labels=OURS)
         parts.view.follow(NODE)
 
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
@@ -97,8 +95,8 @@ class Reconciler:
         device = index.device_of(key)
         index.hear(change)
         self._put([Item("instance", key)])
-        configuration = (key[0], str(body["spec"].get("configurationName", "")))
-        self._parts.queue.add(Item("configuration", configuration), GATHER_SECONDS)
+        configuration: Key = (key[0], str(body["spec"].get("configurationName", "")))
+        self._parts.look_soon(configuration)
         if change.now is None and device:
             # Somebody has deleted it, or it made room: if its device is still there, it comes again.
             self._put([Item("device", configuration, device)])

@@ -25,12 +25,13 @@ class View:
         self._written: dict[Place, JsonObject] = {}
         self._owned: defaultdict[str, set[Place]] = defaultdict(set)
 
-    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> None:
-        """Follow this kind as well, from now on or from when `run` runs."""
+    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> bool:
+        """Follow this kind as well, from now on or from when `run` runs; whether that is new."""
         if kind in self._reflections:
-            return
+            return False
         self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
         self._added.set()
+        return True
 
     async def run(self) -> None:
         """Keep all that is followed up to date, until cancelled."""
