@@ -4,7 +4,7 @@ The fields are Akri's (`akri.sh/v0`), and some more of our own. What Kubernetes 
 services, manifests) stays plain JSON.
 """
 
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -76,7 +76,11 @@ class BrokerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class MaintenanceWindow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When jobs may be started; `until` before `from` means: until the next morning."""
 
+<<<<<<< HEAD
     days: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+=======
+    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
+>>>>>>> 958c938 (An instance's brokers are planned: pods, jobs, services, manifests, back-off, roll-out and status, as pure functions)
     from_: Time = msgspec.field(name="from")
     until: Time
     time_zone: str = "UTC"
@@ -107,6 +111,16 @@ class ConfigurationSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     identity: list[str] = []
     nodes: list[str] = []
     rollout: Rollout = Rollout()
+
+    @property
+    def pod_spec(self) -> JsonObject | None:
+        """What its broker pods are, if it has some."""
+        return None if self.broker_spec is None else self.broker_spec.broker_pod_spec
+
+    @property
+    def job_spec(self) -> JsonObject | None:
+        """What its broker jobs are, if it has some."""
+        return None if self.broker_spec is None else self.broker_spec.broker_job_spec
 
 
 class Meta_(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):  # noqa: N801 - Meta is msgspec's

@@ -1,0 +1,108 @@
+"""The plan for an instance: what has to be applied and deleted now, when to look again, and its status.
+
+A pure function of the configuration, the instance and a world, so whatever was missed, done twice or done by somebody
+else, the next plan says what is left to do. Its parts: `pods`, `jobs`, `manifests`, `services`.
+
+Whoever carries a plan out reads the logs that it wants and plans again; then applies, and tells `failures.refused` what
+was refused; then deletes; and keeps `failures` for the next world.
+"""
+
+from collections.abc import Sequence
+
+from ashore_broker_launcher.cluster import JOB, POD, JsonObject
+from ashore_broker_launcher.desired.draft import Doomed, Draft, Plan, Problem, World
+from ashore_broker_launcher.desired.failures import Failures
+from ashore_broker_launcher.desired.jobs import is_of_run, plan_job, run_of, state_of
+from ashore_broker_launcher.desired.manifests import PREFIX, plan_manifests
+from ashore_broker_launcher.desired.phases import look_at_pod
+from ashore_broker_launcher.desired.placement import node_of
+from ashore_broker_launcher.desired.pods import desired_pod, plan_pods
+from ashore_broker_launcher.desired.rollout import Leave, Outcome, Progress, leaves, opening
+from ashore_broker_launcher.desired.services import ServicePlan, plan_configuration_service, plan_instance_service
+from ashore_broker_launcher.desired.status import configuration_status, instance_status
+from ashore_broker_launcher.model import HASH, PART, Configuration, Instance
+from ashore_broker_launcher.objects import annotation, is_leaving
+
+__all__ = [
+    "Doomed",
+    "Failures",
+    "Leave",
+    "Plan",
+    "Problem",
+    "Progress",
+    "ServicePlan",
+    "World",
+    "configuration_status",
+    "leaves",
+    "opening",
+    "plan",
+    "plan_configuration_service",
+    "progress",
+    "removal",
+]
+
+
+def plan(configuration: Configuration, instance: Instance, world: World) -> Plan:
+    """What has to be done for an instance now."""
+    draft = Draft(configuration, instance, world)
+    if instance.metadata.deletion_timestamp is not None:
+        return Plan(delete=removal(draft.children), status=instance.status)
+    plan_pods(draft)
+    plan_job(draft)
+    plan_manifests(draft)
+    plan_instance_service(draft)
+    return Plan(
+        apply=draft.apply,
+        delete=draft.delete,
+        look_again_at=min(draft.times, default=None),
+        status=instance_status(draft),
+        problems=draft.problems,
+        failures=draft.failures,
+        expects_brokers=draft.expects_brokers,
+        logs_wanted=draft.logs_wanted,
+    )
+
+
+def removal(children: Sequence[JsonObject]) -> list[Doomed]:
+    """All that goes with an instance. The cluster would remove it too, but a second later."""
+    return [Doomed(child=one, cause="instance-removed") for one in children if not is_leaving(one)]
+
+
+def progress(configuration: Configuration, instance: Instance, world: World) -> Progress:
+    """How far the instance is with what its configuration wants now: what `leaves` decides on."""
+    draft = Draft(configuration, instance, world)
+    outdated, unavailable = _pods(draft)
+    return Progress(name=instance.metadata.name, outcome=_outcome(draft), outdated=outdated, unavailable=unavailable)
+
+
+def _pods(draft: Draft) -> tuple[int, int]:
+    template = draft.configuration.spec.pod_spec
+    if template is None:
+        return 0, 0
+    nodes, outdated, serving = draft.instance.spec.nodes, 0, 0
+    for pod in draft.of_kind(POD.name, "pod", ""):
+        node = node_of(pod)
+        if node in nodes and look_at_pod(pod, draft.world.now).serves:
+            serving += 1
+            wanted = desired_pod(draft.instance, node, template, pod["metadata"]["name"])
+            outdated += annotation(wanted, HASH) != annotation(pod, HASH)
+    return outdated, max(0, min(len(nodes), draft.instance.spec.capacity) - serving)
+
+
+def _outcome(draft: Draft) -> Outcome:
+    """Of the broker job, or of the jobs among the manifests."""
+    template = draft.configuration.spec.job_spec
+    if template is None:
+        jobs = [one for one in draft.children if one["kind"] == JOB.name and annotation(one, PART).startswith(PREFIX)]
+    else:
+        run = run_of(draft.configuration, draft.instance, template)
+        found = draft.of_kind(JOB.name, "job", "")
+        jobs = [one for one in found if is_of_run(draft.configuration, draft.instance, one, run)]
+        if not jobs and (done := draft.finished_before(JOB.name, run)) is not None:
+            return "succeeded" if done["phase"] == "Succeeded" else "failed"
+    states = [state_of(draft, one) for one in jobs]
+    if not states:
+        return "none"
+    if "failed" in states:
+        return "failed"
+    return "succeeded" if all(one == "succeeded" for one in states) else "running"

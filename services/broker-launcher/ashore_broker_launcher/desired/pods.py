@@ -1,0 +1,185 @@
+"""Broker pods: one on each node that sees the device, as many as its capacity at most.
+
+A pod keeps its place as long as its node sees the device. One that has failed, has ended, or does not begin within five
+minutes is replaced, later each time; one that nobody can schedule is kept, and told. A pod whose text should be another
+one is replaced, of those that serve only as many as the roll-out allows.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ashore_broker_launcher.cluster import POD, JsonObject
+from ashore_broker_launcher.desired import labels
+from ashore_broker_launcher.desired.draft import Draft
+from ashore_broker_launcher.desired.failures import place
+from ashore_broker_launcher.desired.phases import PodLook, is_steady, look_at_pod, timestamp
+from ashore_broker_launcher.desired.placeholder import unusable, with_device
+from ashore_broker_launcher.desired.placement import Held, Placement, node_of, pinned, place_pods
+from ashore_broker_launcher.model import HASH, Instance
+from ashore_broker_launcher.objects import annotation, hash_of, hashed
+
+PART: Final = "pod"
+_REPLACED_FIRST: Final = "other pods of its configuration are replaced first"
+PROPERTIES: Final = "akri.sh/properties-hash"
+"""Annotation of a broker pod: another one when the device's properties are, as the kubelet gives those at the start."""
+
+
+class _Broker(msgspec.Struct, frozen=True):
+    pod: JsonObject
+    node: str
+    look: PodLook
+
+
+def plan_pods(draft: Draft) -> None:
+    """Add what broker pods need."""
+    brokers = [_broker(draft, pod) for pod in draft.of_kind(POD.name, PART, "")]
+    template = draft.configuration.spec.pod_spec
+    if template is None:
+        for one in brokers:
+            draft.doom(one.pod, "replaced")
+        return
+    _warn(draft)
+    placement = _placement(draft, brokers)
+    _remove(draft, brokers, placement)
+    by_name = {one.pod["metadata"]["name"]: one for one in brokers}
+    _keep(draft, [by_name[one.name] for one in placement.kept], template)
+    for node in placement.added:
+        _add(draft, node, template, brokers)
+    draft.expects_brokers |= bool(placement.kept or placement.added)
+
+
+def desired_pod(instance: Instance, node: str, template: JsonObject, name: str = "") -> JsonObject:
+    """The pod for a node, with its hash."""
+    metadata = labels.metadata_of(instance, name or labels.pod_name(instance, node), PART, node=node)
+    metadata["annotations"][PROPERTIES] = hash_of(instance.spec.broker_properties)
+    spec = pinned(with_device(template, instance), node)
+    return hashed({"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata, "spec": spec})
+
+
+def _broker(draft: Draft, pod: JsonObject) -> _Broker:
+    return _Broker(pod, node_of(pod), look_at_pod(pod, draft.world.now))
+
+
+def _warn(draft: Draft) -> None:
+    names = unusable(draft.instance.spec.broker_properties)
+    if names:
+        draft.tell("PropertyName", f"no variable can be called {', '.join(map(repr, names))}: brokers do not get it")
+
+
+def _placement(draft: Draft, brokers: list[_Broker]) -> Placement:
+    instance = draft.instance
+    return place_pods(
+        instance.metadata.name,
+        instance.spec.nodes,
+        instance.spec.capacity,
+        [
+            Held(
+                node=one.node,
+                name=str(one.pod["metadata"]["name"]),
+                leaving=one.look.state == "leaving",
+                serves=one.look.serves,
+                since=one.look.since,
+            )
+            for one in brokers
+        ],
+        ready=draft.world.ready_nodes,
+        failures={
+            node: draft.failures.count(f"{POD.name}/{labels.pod_name(instance, node)}") for node in instance.spec.nodes
+        },
+    )
+
+
+def _remove(draft: Draft, brokers: list[_Broker], placement: Placement) -> None:
+    gone, surplus = {one.name for one in placement.gone}, {one.name for one in placement.surplus}
+    for one in brokers:
+        name = one.pod["metadata"]["name"]
+        if name in gone:
+            draft.doom(one.pod, "node-lost" if _is_lost(draft, one.node) else "device-gone")
+        elif name in surplus:
+            draft.doom(one.pod, "surplus")
+        if one.look.state == "leaving":
+            draft.brokers.append(_told(draft, one))
+
+
+def _is_lost(draft: Draft, node: str) -> bool:
+    return draft.world.ready_nodes is not None and node not in draft.world.ready_nodes
+
+
+def _keep(draft: Draft, brokers: list[_Broker], template: JsonObject) -> None:
+    left = _may_replace(draft)
+    for one in brokers:
+        wanted = desired_pod(draft.instance, one.node, template, one.pod["metadata"]["name"])
+        outdated = annotation(one.pod, HASH) != annotation(wanted, HASH)
+        draft.brokers.append(_told(draft, one))
+        if outdated and not (one.look.serves and left <= 0):
+            left -= one.look.serves
+            draft.doom(one.pod, "replaced")
+        elif outdated:
+            draft.hold(draft.world.waits_for or _REPLACED_FIRST)
+        else:
+            _judge(draft, one)
+
+
+def _may_replace(draft: Draft) -> int:
+    if draft.world.may_replace is not None:
+        return draft.world.may_replace
+    return draft.configuration.spec.rollout.max_unavailable if draft.world.may_start else 0
+
+
+def _judge(draft: Draft, one: _Broker) -> None:
+    """What becomes of a pod that is as it should be, by how it fares."""
+    look, now = one.look, draft.world.now
+    if look.state == "starts":
+        draft.look(look.pending_until)
+    elif is_steady(look, now):
+        draft.failures = draft.failures.without(place(one.pod))
+    elif look.state == "unschedulable":
+        draft.tell("Unschedulable", f"no node takes {place(one.pod)}: {look.message or look.reason}")
+    elif look.state in ("stuck", "failed"):
+        _replace(draft, one)
+
+
+def _replace(draft: Draft, one: _Broker) -> None:
+    look, now = one.look, draft.world.now
+    hash_, ran = annotation(one.pod, HASH), now - look.since if look.state == "failed" else 0.0
+    reason = look.reason or look.phase
+    draft.failures = draft.failures.failed(one.pod, hash_, now, reason, ran=ran)
+    streak = draft.failures.of(place(one.pod), hash_)
+    if streak is None or streak.due <= now:
+        draft.doom(one.pod, "failed")
+    else:
+        draft.look(streak.due)
+
+
+def _add(draft: Draft, node: str, template: JsonObject, brokers: list[_Broker]) -> None:
+    wanted = desired_pod(draft.instance, node, template)
+    if any(one.pod["metadata"]["name"] == wanted["metadata"]["name"] for one in brokers):
+        # Two nodes whose names differ in dots and dashes only.
+        wanted = desired_pod(draft.instance, node, template, labels.distinct_pod_name(draft.instance, node))
+    draft.want(wanted)
+    draft.brokers.append({"kind": POD.name, "name": wanted["metadata"]["name"], "node": node, "phase": "Pending"})
+
+
+def _told(draft: Draft, one: _Broker) -> JsonObject:
+    """The pod, for the status of its instance."""
+    look, name = one.look, str(one.pod["metadata"]["name"])
+    told: JsonObject = {
+        "kind": POD.name,
+        "name": name,
+        "node": one.node,
+        "phase": _phase(look),
+        "startedAt": timestamp(look.since),
+    }
+    extra: JsonObject = {"reason": look.reason, "message": look.message, "exitCode": look.exit_code}
+    told |= {key: value for key, value in extra.items() if value not in ("", None)}
+    return {
+        **told,
+        **draft.log_of(name, told["startedAt"], wanted=look.state == "failed" and look.exit_code is not None),
+    }
+
+
+def _phase(look: PodLook) -> str:
+    if look.reason == "CrashLoopBackOff":
+        return "Failed"
+    return "Leaving" if look.state == "leaving" else look.phase
