@@ -7,7 +7,6 @@ skip, with its reason.
 """
 
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.kube import binaries
 from tests.kube.api import Api, from_kubeconfig, kubeconfig_of_the_environment
 from tests.kube.control_plane import Cluster, ControlPlane, Given
+from tests.kube.users import namespace
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +66,8 @@ async def kube(kube_cluster: Cluster) -> AsyncIterator[Api]:
 @pytest.fixture
 async def kube_namespace(kube: Api) -> AsyncIterator[str]:
     """Make a namespace in which Pods can be, with or without controllers."""
-    name = f"ashore-test-{secrets.token_hex(4)}"
-    await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    await kube.apply(f"/api/v1/namespaces/{name}/serviceaccounts/default", account)
-    yield name
-    await kube.delete(f"/api/v1/namespaces/{name}")
+    async with namespace(kube) as name:
+        yield name
 
 
 def _missing(reason: str) -> None:

@@ -1,5 +1,8 @@
-"""Users for tests of rights: service accounts, on whatever cluster it is, with what a role allows and nothing else."""
+"""Places and users for tests, on whatever cluster it is: namespaces, and service accounts with what a role allows."""
 
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.kube.api import Access, Api
@@ -7,29 +10,40 @@ from tests.kube.api import Access, Api
 _RBAC = "rbac.authorization.k8s.io"
 
 
-async def account(api: Api, namespace: str, name: str, *rules: dict[str, Any], everywhere: bool = False) -> Access:
+@asynccontextmanager
+async def namespace(api: Api) -> AsyncIterator[str]:
+    """A namespace in which Pods can be, with or without controllers; what is in it goes with it."""
+    name = f"ashore-test-{secrets.token_hex(4)}"
+    await api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    await api.apply(f"/api/v1/namespaces/{name}/serviceaccounts/default", account)
+    yield name
+    await api.delete(f"/api/v1/namespaces/{name}")
+
+
+async def account(api: Api, place: str, name: str, *rules: dict[str, Any], everywhere: bool = False) -> Access:
     """The access of a service account with these rules, within its namespace or in all."""
-    await api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+    await api.create(f"/api/v1/namespaces/{place}/serviceaccounts", {"metadata": {"name": name}})
     if rules:
-        await _allow(api, namespace, name, list(rules), everywhere=everywhere)
-    return api.access.as_user(await token(api, namespace, name))
+        await _allow(api, place, name, list(rules), everywhere=everywhere)
+    return api.access.as_user(await token(api, place, name))
 
 
-async def token(api: Api, namespace: str, name: str) -> str:
+async def token(api: Api, place: str, name: str) -> str:
     """A token of a service account, as a Pod would have it."""
     wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await api.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", wanted)
+    answer = await api.create(f"/api/v1/namespaces/{place}/serviceaccounts/{name}/token", wanted)
     return str(answer["status"]["token"])
 
 
-async def _allow(api: Api, namespace: str, name: str, rules: list[dict[str, Any]], *, everywhere: bool) -> None:
+async def _allow(api: Api, place: str, name: str, rules: list[dict[str, Any]], *, everywhere: bool) -> None:
     cluster = "Cluster" if everywhere else ""
-    unique = f"{namespace}-{name}" if everywhere else name
-    place = f"/apis/{_RBAC}/v1" + ("" if everywhere else f"/namespaces/{namespace}")
-    await api.create(f"{place}/{cluster.lower()}roles", {"metadata": {"name": unique}, "rules": rules})
+    unique = f"{place}-{name}" if everywhere else name
+    path = f"/apis/{_RBAC}/v1" + ("" if everywhere else f"/namespaces/{place}")
+    await api.create(f"{path}/{cluster.lower()}roles", {"metadata": {"name": unique}, "rules": rules})
     binding = {
         "metadata": {"name": unique},
         "roleRef": {"apiGroup": _RBAC, "kind": f"{cluster}Role", "name": unique},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": place}],
     }
-    await api.create(f"{place}/{cluster.lower()}rolebindings", binding)
+    await api.create(f"{path}/{cluster.lower()}rolebindings", binding)

@@ -1,1 +1,1 @@
-"""The launcher for a real API server, on lightkube with plain objects."""
+"""The launcher for a real API server, on connections of our own (docs/adr/0011)."""
