@@ -76,11 +76,7 @@ class BrokerSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class MaintenanceWindow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When jobs may be started; `until` before `from` means: until the next morning."""
 
-<<<<<<< HEAD
     days: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-=======
-    days: list[Day] = msgspec.field(default_factory=lambda: list(get_args(Day)))
->>>>>>> 958c938 (An instance's brokers are planned: pods, jobs, services, manifests, back-off, roll-out and status, as pure functions)
     from_: Time = msgspec.field(name="from")
     until: Time
     time_zone: str = "UTC"

@@ -158,7 +158,9 @@ class ConfigurationPass:
         metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
         applied = {"apiVersion": CONFIGURATION.api_version, "kind": CONFIGURATION.name, "metadata": metadata}
         try:
-            parts.view.wrote(CONFIGURATION, await parts.cluster.apply_status(CONFIGURATION, {**applied, "status": status}))
+            parts.view.wrote(
+                CONFIGURATION, await parts.cluster.apply_status(CONFIGURATION, {**applied, "status": status})
+            )
         except NotFound:
             return
 

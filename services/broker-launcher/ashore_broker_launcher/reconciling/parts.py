@@ -22,6 +22,7 @@ OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
 GATHER_SECONDS: Final = 0.2
 GATHERED_PER_SECOND: Final = 2000
 
+
 class Parts:
     """Put together once, for all passes."""
 

@@ -1,7 +1,7 @@
 """All of it together: whatever changes anywhere puts items into the queue, and the passes look at them.
 
-Everybody follows; only the one who leads looks at the queue. Nothing is looked at before all that there is has been read:
-the cluster, what agents see, what they were given, and what was told.
+Everybody follows; only the one who leads looks at the queue. Nothing is looked at before all that there is has been
+read: the cluster, what agents see, what they were given, and what was told.
 """
 
 import asyncio

@@ -49,6 +49,10 @@ class View:
         for reflection in list(self._reflections.values()):
             await reflection.synced.wait()
 
+    def is_synced(self) -> bool:
+        """Whether all that was there has been read."""
+        return all(reflection.synced.is_set() for reflection in self._reflections.values())
+
     async def _reflect(self, kind: Kind) -> None:
         await self._reflections[kind].run(lambda change: self._hear(kind, change))
 
