@@ -77,9 +77,13 @@ class Change(msgspec.Struct, frozen=True):
 class Reflection(Protocol):
     """All objects of a kind as they are, kept up to date while `run` runs."""
 
-    objects: Mapping[Key, JsonObject]
     synced: asyncio.Event
     """Set once all that there was has been read; it stays set."""
+
+    @property
+    def objects(self) -> Mapping[Key, JsonObject]:
+        """All of them, by namespace and name."""
+        ...
 
     async def run(self, changed: Callable[[Change], None]) -> None:
         """Keep up to date, across lost connections, until cancelled; `changed` is called after each change."""

@@ -1,11 +1,22 @@
 """What the broker launcher is told, beside what every service is told."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
+import msgspec
 from msgspec import Meta
 
 from ashore.config import Settings
+
+MANIFEST_KINDS: Final = (
+    "v1/ConfigMap",
+    "v1/Service",
+    "v1/Pod",
+    "apps/v1/Deployment",
+    "apps/v1/StatefulSet",
+    "batch/v1/Job",
+    "batch/v1/CronJob",
+)
 
 
 class BrokerLauncherSettings(Settings, frozen=True, kw_only=True):
@@ -37,12 +48,4 @@ class BrokerLauncherSettings(Settings, frozen=True, kw_only=True):
     manifest_kinds: Annotated[
         list[str],
         Meta(description="Kinds that `brokerManifests` may have, as `v1/ConfigMap`, separated by commas."),
-    ] = [
-        "v1/ConfigMap",
-        "v1/Service",
-        "v1/Pod",
-        "apps/v1/Deployment",
-        "apps/v1/StatefulSet",
-        "batch/v1/Job",
-        "batch/v1/CronJob",
-    ]
+    ] = msgspec.field(default_factory=lambda: list(MANIFEST_KINDS))

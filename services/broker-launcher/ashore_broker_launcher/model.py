@@ -4,7 +4,7 @@ The fields are Akri's (`akri.sh/v0`), and some more of our own. What Kubernetes 
 services, manifests) stays plain JSON.
 """
 
-from typing import Annotated, Final, Literal, Self, TypeVar, get_args
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta

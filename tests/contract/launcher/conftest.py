@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from ashore_broker_launcher.cluster import Cluster
+from ashore_broker_launcher.crds.install import ensure
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from ashore_broker_launcher.launchers.kubernetes.access import from_files
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
@@ -32,6 +33,7 @@ async def setup(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     access = request.getfixturevalue("kube_cluster").access
     here = from_files([access.write(tmp_path / "kubeconfig")])
     async with Api(access) as api, namespace(api) as place, KubernetesCluster(here) as cluster:
+        await ensure(cluster, install=True)
         yield Setup("kubernetes", cluster, place)
 
 

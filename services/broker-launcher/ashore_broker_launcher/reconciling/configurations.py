@@ -48,7 +48,8 @@ class ConfigurationPass:
         parts, key = self._parts, item.key
         body = parts.view.get(CONFIGURATION, key)
         if body is None or is_leaving(body):
-            return await self._gone(key)
+            await self._gone(key)
+            return None
         problems = checks.problems(_whole(body), parts.rules)
         configuration = read_configuration(body)
         if problems or configuration is None:

@@ -4,12 +4,13 @@ A device that nobody tells any more loses its instance only where that is certai
 it is gone, or has told all that it sees. After a loss of the bus's data, or of an agent, instances stay.
 """
 
+import asyncio
 from typing import Final
 
 import structlog
 
 from ashore_broker_launcher import names
-from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key
+from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key, Kind
 from ashore_broker_launcher.desired.instances import desired_instance, naming
 from ashore_broker_launcher.model import DEVICE, Configuration
 from ashore_broker_launcher.objects import annotation, is_leaving, key_of, uid_of
@@ -92,11 +93,19 @@ class DevicePass:
         return all(parts.presence.is_complete(tokens.get(node, node)) or not parts.nodes.knows(node) for node in saw)
 
     async def _remove(self, existing: JsonObject) -> None:
+        """The instance goes, and what it owns: the cluster would see to that too, but half a second later."""
         parts, key = self._parts, key_of(existing)
-        await parts.cluster.delete(INSTANCE, *key, uid=uid_of(existing))
-        parts.view.removed(INSTANCE, existing)
+        owned = [(kind, body) for kind, body in parts.view.owned(uid_of(existing)) if not is_leaving(body)]
+        async with asyncio.TaskGroup() as group:
+            for kind, body in ((INSTANCE, existing), *owned):
+                group.create_task(self._delete(kind, body))
         parts.queue.add(Item("instance", key))
         log.info("instance removed", instance="/".join(key), device=annotation(existing, DEVICE))
+
+    async def _delete(self, kind: Kind, body: JsonObject) -> None:
+        await self._parts.cluster.delete(kind, *key_of(body), uid=uid_of(body))
+        self._parts.view.removed(kind, body)
+        self._parts.latency.writes.labels("delete", kind.name).inc()
 
 
 def _usage(existing: JsonObject | None, lost: frozenset[str]) -> dict[str, str]:

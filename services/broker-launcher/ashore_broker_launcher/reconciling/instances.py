@@ -49,7 +49,8 @@ class InstancePass:
         view = self._parts.view
         body = view.get(INSTANCE, item.key)
         if body is None:
-            return await self._gone(item.key)
+            await self._gone(item.key)
+            return None
         instance = read_instance(body)
         if instance is None or is_leaving(body):
             return None

@@ -30,7 +30,7 @@ from ashore_broker_launcher.reconciling.devices import DevicePass
 from ashore_broker_launcher.reconciling.instances import InstancePass
 from ashore_broker_launcher.reconciling.nodes import is_ready
 from ashore_broker_launcher.reconciling.parts import OURS, Parts
-from ashore_broker_launcher.reconciling.queue import Item
+from ashore_broker_launcher.reconciling.queue import Item, Pass
 from ashore_broker_launcher.reconciling.seeing import Seeing
 
 RESYNC_SECONDS: Final = 600.0
@@ -44,10 +44,10 @@ class Reconciler:
     def __init__(self, parts: Parts) -> None:
         self.seeing = Seeing(parts)
         self._parts = parts
-        self._passes = {
-            "configuration": ConfigurationPass(parts),
-            "device": DevicePass(parts),
-            "instance": InstancePass(parts),
+        self._passes: dict[str, Pass] = {
+            "configuration": ConfigurationPass(parts).look,
+            "device": DevicePass(parts).look,
+            "instance": InstancePass(parts).look,
         }
         for kind in (CONFIGURATION, INSTANCE):
             parts.view.follow(kind, namespace=parts.namespace)
@@ -73,7 +73,7 @@ class Reconciler:
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
         self._parts.latency.passes.labels(item.what).inc()
-        return await self._passes[item.what].look(item)
+        return await self._passes[item.what](item)
 
     def hear(self, kind: Kind, change: Change) -> None:
         """Something in the cluster is different."""

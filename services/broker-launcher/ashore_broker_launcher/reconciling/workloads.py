@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ashore_broker_launcher.cluster import JsonObject
-from ashore_broker_launcher.desired.phases import look_at_job, look_at_pod
+from ashore_broker_launcher.desired.phases import condition, look_at_job, look_at_pod
 from ashore_broker_launcher.objects import is_leaving, owner_uid, uid_of
 from ashore_broker_launcher.reconciling.telling import WORKLOADS, Stage, Workload
 
@@ -44,8 +44,7 @@ def _pod(body: JsonObject, now: float, logs: Mapping[str, str]) -> Workload:
 def _job(body: JsonObject, pods: Sequence[JsonObject], now: float, logs: Mapping[str, str]) -> Workload:
     looks = {one["metadata"]["name"]: look_at_pod(one, now) for one in pods}
     codes = [look.exit_code for look in looks.values() if look.exit_code is not None]
-    conditions = body.get("status", {}).get("conditions") or []
-    failed = next((one for one in conditions if one.get("type") == "Failed" and one.get("status") == "True"), {})
+    failed = condition(body.get("status", {}), "Failed")
     return Workload(
         kind="Job",
         name=body["metadata"]["name"],

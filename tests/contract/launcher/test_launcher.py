@@ -1,0 +1,82 @@
+"""From a device that is seen to an instance and its broker, on a cluster of either kind."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ashore.bus.nats import NatsBus
+from ashore.events import InstanceAdded, InstanceRemoved
+from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD
+from tests.bus_kit import until
+from tests.contract.launcher.conftest import Setup
+from tests.launcher_kit import World, world
+
+
+@pytest.fixture
+async def made(setup: Setup, nats_bus: NatsBus) -> AsyncIterator[World]:
+    """A world on a real bus."""
+    async with world(nats_bus, setup.cluster, setup.namespace) as found:
+        yield found
+
+
+async def test_a_device_that_is_seen_becomes_an_instance_with_a_broker(made: World) -> None:
+    await made.configure()
+    async with made.launcher():
+        await made.live()
+        await made.see("id-abc", handler="debug-echo", facets=("debug-echo:foo0",), shared=True)
+        (instance,) = await made.count(INSTANCE, 1)
+        assert instance["metadata"]["name"] == "cams-8120fe"
+        assert instance["spec"]["nodes"] == ["node-a"]
+        assert instance["spec"]["shared"] is True
+        (pod,) = await made.count(POD, 1)
+        assert pod["metadata"]["ownerReferences"][0]["uid"] == instance["metadata"]["uid"]
+        await made.hear("instance-added")
+    (added,) = [one for one in made.told if isinstance(one, InstanceAdded)]
+    assert (added.configuration, added.instance) == ("cams", "cams-8120fe")
+
+
+async def test_a_device_that_disappears_loses_instance_and_broker(made: World) -> None:
+    await made.configure()
+    async with made.launcher():
+        await made.live()
+        await made.see()
+        await made.count(POD, 1)
+        await made.see(change="disappeared")
+        await made.until(INSTANCE, lambda found: not found)
+        await made.hear("instance-added", "instance-removed")
+    (removed,) = [one for one in made.told if isinstance(one, InstanceRemoved)]
+    assert removed.cause == "disappeared"
+
+
+async def test_a_configuration_is_handed_to_the_agents_and_taken_back(made: World) -> None:
+    await made.configure()
+    async with made.launcher() as parts:
+        found = await made.until(
+            CONFIGURATION, lambda found: "HandedOut" in str(found[0].get("status")), "the configuration is handed out"
+        )
+        assert found[0]["status"]["phase"] == "Active"
+        assert (made.namespace, "cams") in parts.handing.given()
+        await made.cluster.delete(CONFIGURATION, made.namespace, "cams")
+        await made.until(CONFIGURATION, lambda found: not found)
+        await until(lambda: (made.namespace, "cams") not in parts.handing.given())
+
+
+async def test_a_restart_changes_and_tells_nothing(made: World) -> None:
+    await made.configure()
+    async with made.launcher() as parts:
+        await made.live()
+        for number in range(5):
+            await made.see(f"serial-{number}")
+        await made.count(POD, 5)
+        await made.hear(*["instance-added"] * 5)
+        await parts.queue.idle()
+    before = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await made.objects(INSTANCE)}
+    told = len(made.told)
+    async with made.launcher() as parts:
+        await parts.ledger.synced.wait()
+        await parts.view.synced()
+        await made.see("serial-0", change="changed")
+        await parts.queue.idle()
+    after = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await made.objects(INSTANCE)}
+    assert after == before
+    assert len(made.told) == told
