@@ -11,7 +11,7 @@ from ashore_broker_launcher.admission.checks import Rules
 from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Conflict, Kind, NotFound, Unreachable
 from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_broker_launcher.launchers.opening import opened
-from ashore_broker_launcher.reconciling.latency import Latency
+from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.reconciler import Reconciler
@@ -38,10 +38,11 @@ def put_together(
         view=View(cluster, hear),
         queue=WorkQueue(look),
         recorder=Recorder(cluster, replica, time.time),
-        latency=Latency(metrics.registry),
+        numbers=Numbers(metrics.registry),
         rules=Rules(manifest_kinds=settings.manifest_kinds),
         clock=time.time,
     )
+    parts.numbers.waiting.set_function(lambda: len(parts.queue))
     reconciler = Reconciler(parts)
     return parts, reconciler
 

@@ -173,7 +173,7 @@ class ConfigurationPass:
         name = "/".join(configuration.key)
         for shared in (True, False):
             count = sum(one.spec.shared is shared for one in instances)
-            self._parts.latency.instances.labels(name, str(shared).lower()).set(count)
+            self._parts.numbers.instances.labels(name, str(shared).lower()).set(count)
 
 
 def _whole(body: JsonObject) -> JsonObject:

@@ -67,7 +67,7 @@ class DevicePass:
         if existing is not None and _same(existing, wanted):
             return
         if existing is None:
-            parts.latency.instance(seen)
+            parts.numbers.instance(seen)
         body = await parts.cluster.apply(INSTANCE, wanted)
         parts.view.wrote(INSTANCE, body)
         parts.index.note(body)
@@ -105,7 +105,7 @@ class DevicePass:
     async def _delete(self, kind: Kind, body: JsonObject) -> None:
         await self._parts.cluster.delete(kind, *key_of(body), uid=uid_of(body))
         self._parts.view.removed(kind, body)
-        self._parts.latency.writes.labels("delete", kind.name).inc()
+        self._parts.numbers.writes.labels("delete", kind.name).inc()
 
 
 def _usage(existing: JsonObject | None, lost: frozenset[str]) -> dict[str, str]:

@@ -115,7 +115,7 @@ class InstancePass:
         kind = await parts.cluster.kind(child["apiVersion"], child["kind"])
         await parts.cluster.delete(kind, *key_of(child), uid=uid_of(child))
         parts.view.removed(kind, child)
-        parts.latency.writes.labels("delete", kind.name).inc()
+        parts.numbers.writes.labels("delete", kind.name).inc()
         log.info("workload ends", kind=kind.name, name="/".join(key_of(child)), cause=doomed.cause)
 
     async def _apply(self, body: JsonObject, instance: Instance, about: JsonObject) -> None:
@@ -128,7 +128,7 @@ class InstancePass:
             await self._refused(body, instance, about, error)
             return
         parts.view.wrote(kind, written)
-        parts.latency.writes.labels("apply", kind.name).inc()
+        parts.numbers.writes.labels("apply", kind.name).inc()
 
     async def _write(self, kind: Kind, body: JsonObject) -> JsonObject:
         cluster = self._parts.cluster
@@ -171,7 +171,7 @@ class InstancePass:
             parts.view.wrote(INSTANCE, await parts.cluster.apply_status(INSTANCE, status))
         except NotFound:
             return
-        parts.latency.writes.labels("status", INSTANCE.name).inc()
+        parts.numbers.writes.labels("status", INSTANCE.name).inc()
 
     async def _tell(self, found: Plan, instance: Instance) -> None:
         parts, key = self._parts, instance.key

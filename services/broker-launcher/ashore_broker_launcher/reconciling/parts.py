@@ -10,7 +10,7 @@ from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
 from ashore_broker_launcher.presence import Presence
 from ashore_broker_launcher.reconciling.handing import Handing
 from ashore_broker_launcher.reconciling.index import DeviceIndex
-from ashore_broker_launcher.reconciling.latency import Latency
+from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.ledger import Ledger
 from ashore_broker_launcher.reconciling.nodes import Nodes
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
@@ -36,7 +36,7 @@ class Parts:
         view: View,
         queue: WorkQueue,
         recorder: Recorder,
-        latency: Latency,
+        numbers: Numbers,
         rules: Rules,
         clock: Callable[[], float],
     ) -> None:
@@ -47,7 +47,7 @@ class Parts:
         self.view = view
         self.queue = queue
         self.recorder = recorder
-        self.latency = latency
+        self.numbers = numbers
         self.rules = rules
         self.clock = clock
         self.presence = Presence()

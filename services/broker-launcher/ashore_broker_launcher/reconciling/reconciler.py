@@ -72,7 +72,7 @@ class Reconciler:
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
-        self._parts.latency.passes.labels(item.what).inc()
+        self._parts.numbers.passes.labels(item.what).inc()
         return await self._passes[item.what](item)
 
     def hear(self, kind: Kind, change: Change) -> None:

@@ -10,7 +10,7 @@ from ashore_broker_launcher.presence import Sighting
 _BUCKETS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 60.0)
 
 
-class Latency:
+class Numbers:
     """The launcher's numbers; the two of Akri's that are a controller's have Akri's names."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
@@ -21,6 +21,7 @@ class Latency:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.waiting = Gauge("ashore_waiting", "Things that wait to be looked at, or are being looked at", registry=registry)
         self.pods = Gauge("akri_broker_pod_count", "Broker pods", ["configuration", "node"], registry=registry)
         self.instances = Gauge("akri_instance_count", "Instances", ["configuration", "is_shared"], registry=registry)
         self.passes = Counter("ashore_passes", "Looks at something", ["what"], registry=registry)
