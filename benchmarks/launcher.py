@@ -3,8 +3,9 @@
 usage: python benchmarks/launcher.py [--devices N] [--burst N] [--instances N] [--rounds R]
 
 Everything is real: etcd, kube-apiserver, a NATS server that syncs always, the launcher as a process of its own. Nothing
-plays a kubelet, so a Pod that is deleted goes at once. Akri's figures were measured once, on two cores, with its release
-0.13.26, a handler that pushes at once, and a real API server.
+plays a kubelet, so a Pod that is deleted goes at once. Akri's figures were measured once, on two cores, with its
+release 0.13.26, a handler that pushes at once, and a real API server.
+BENCH_LOG names a file for what the launcher says.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -32,9 +34,9 @@ from ashore_broker_launcher.launchers.kubernetes.access import from_files
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from benchmarks.onboarding import cpu_ms, memory_mb
 from tests.kube import binaries
+from tests.kube.api import Api
 from tests.kube.control_plane import ControlPlane, free_ports
 from tests.kube.users import namespace
-from tests.kube.api import Api
 from tests.launcher_kit import configuration
 from tests.unit.launcher.kit import alive, seen
 
@@ -62,10 +64,10 @@ class Target:
     async def start(self) -> float:
         """Start the launcher; the answer is when."""
         began = time.monotonic()
-        log = open(os.environ.get("BENCH_LOG", os.devnull), "ab")
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ashore_broker_launcher", env=self._environment, stdout=log, stderr=log
-        )
+        with Path(os.environ.get("BENCH_LOG", os.devnull)).open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ashore_broker_launcher", env=self._environment, stdout=log, stderr=log
+            )
         return began
 
     async def stop(self) -> None:
@@ -88,20 +90,18 @@ class Target:
                 await asyncio.sleep(0.05)
 
     def _metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._environment['ASHORE_PORT']}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self._environment['ASHORE_PORT']}/metrics", timeout=5
+        ) as answer:
             return answer.read().decode()
 
     async def tell(self, key: str, change: str = "appeared") -> float:
         """Say that a device is there, or not; the answer is when."""
         self._revision += 1
-        event = seen(
-            key, revision=self._revision, change=change, shared=True, configurations=(f"{self.place}.cams",)
-        )
+        event = seen(key, revision=self._revision, change=change, shared=True, configurations=(f"{self.place}.cams",))
         return await self._publish(event)
 
     async def _publish(self, event: DeviceSeen) -> float:
-        from datetime import UTC, datetime
-
         identity = token_hex(8)
         body = encode(envelope(event, source="/bench", id=identity, time=datetime.now(UTC)))
         began = time.monotonic()
@@ -109,8 +109,6 @@ class Target:
         return began
 
     async def live(self) -> None:
-        from datetime import UTC, datetime
-
         event, identity = alive(), token_hex(8)
         body = encode(envelope(event, source="/bench", id=identity, time=datetime.now(UTC)))
         await self.bus.publish(event.subject, body, id=identity)
@@ -144,7 +142,11 @@ async def target(folder: Path) -> AsyncIterator[Target]:
         server = EmbeddedServer(folder / "nats", port=free_ports(1)[0], monitor_port=free_ports(1)[0])
         server.start()
         bus = await connect(server.url, name="admin", seed_file=str(server.seed_file("admin")))
-        async with Api(plane.access) as api, namespace(api) as place, KubernetesCluster(from_files([config])) as cluster:
+        async with (
+            Api(plane.access) as api,
+            namespace(api) as place,
+            KubernetesCluster(from_files([config])) as cluster,
+        ):
             await bus.declare()
             await ensure(cluster, install=True)
             await cluster.apply(CONFIGURATION, configuration(place, capacity=1), manager="user")
@@ -220,6 +222,7 @@ async def restart(made: Target, instances: int) -> tuple[float, float, float]:
 
 
 async def measure(devices: int, many: int, instances: int, rounds: int) -> None:
+    """Measure all, and print each as it is there."""
     with tempfile.TemporaryDirectory() as folder:
         async with target(Path(folder)) as made:
             idle = memory_mb(made.pid)
@@ -236,16 +239,21 @@ async def measure(devices: int, many: int, instances: int, rounds: int) -> None:
             spent = (cpu_ms(made.pid) - before) / many
             show(f"burst of {many}", f"{rate:.0f} instances/s with a Pod", ">= 150", f"{AKRI['burst']:.0f}")
             show("CPU of the launcher for each", f"{spent:.2f} ms", "", "")
-            if instances > many:
-                await burst(made, many, instances - many)
-                await made.settled(0)
-            show(f"memory, {instances} instances", f"{memory_mb(made.pid):.0f} MB", "<= 150", "")
-            await asyncio.sleep(3)
-            versions = await _versions(made)
-            seconds, writes, cpu = await restart(made, instances)
-            same = await _versions(made) == versions
-            writes_text = f"{writes:.0f} writes, {'nothing' if same else 'SOMETHING'} changed"
-            show(f"restart with {instances}", f"{seconds:.1f} s ({cpu / 1000:.1f} s CPU), {writes_text}", "< 10 s, 0", "")
+            await many_and_a_restart(made, many, instances)
+
+
+async def many_and_a_restart(made: Target, many: int, instances: int) -> None:
+    """Memory with so many instances, and what a new launcher does with them."""
+    if instances > many:
+        await burst(made, many, instances - many)
+        await made.settled(0)
+    show(f"memory, {instances} instances", f"{memory_mb(made.pid):.0f} MB", "<= 150", "")
+    await asyncio.sleep(3)
+    versions = await _versions(made)
+    seconds, writes, cpu = await restart(made, instances)
+    same = await _versions(made) == versions
+    writes_text = f"{writes:.0f} writes, {'nothing' if same else 'SOMETHING'} changed"
+    show(f"restart with {instances}", f"{seconds:.1f} s ({cpu / 1000:.1f} s CPU), {writes_text}", "< 10 s, 0", "")
 
 
 async def _versions(made: Target) -> dict[str, str]:
@@ -254,19 +262,23 @@ async def _versions(made: Target) -> dict[str, str]:
 
 
 def percentile(values: list[float], part: int) -> float:
+    """The value below which so many of a hundred are."""
     return sorted(values)[min(len(values) - 1, len(values) * part // 100)]
 
 
 def shown(name: str) -> str:
+    """Akri's figures."""
     middle, high = AKRI[name]
     return f"{middle:.0f} / {high:.0f} ms"
 
 
 def show(what: str, seen_: str, asked: str, akri: str) -> None:
+    """One line of the table."""
     print(f"{what:32} {seen_:44} {asked:12} {akri}", flush=True)
 
 
 def main() -> None:
+    """Read the arguments, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=40, help="one after the other")
     parser.add_argument("--burst", type=int, default=2000, help="at once")

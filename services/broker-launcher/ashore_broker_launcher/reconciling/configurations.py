@@ -42,6 +42,7 @@ class ConfigurationPass:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._looked_at: dict[Key, object] = {}
+        self._checked: dict[Key, tuple[object, list[str]]] = {}
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
@@ -50,7 +51,7 @@ class ConfigurationPass:
         if body is None or is_leaving(body):
             await self._gone(key)
             return None
-        problems = checks.problems(_whole(body), parts.rules)
+        problems = self._problems(key, body)
         configuration = read_configuration(body)
         if problems or configuration is None:
             await self._refuse(body, problems or ["it cannot be read"])
@@ -71,8 +72,17 @@ class ConfigurationPass:
         waits = [] if changes_at is None else [changes_at - now]
         return min([*waits, *([] if handed else [RETRY_SECONDS])], default=None)
 
+    def _problems(self, key: Key, body: JsonObject) -> list[str]:
+        """What is wrong with it; looked into once for each edit, since that takes a while."""
+        edit = uid_of(body), body["metadata"].get("generation")
+        before = self._checked.get(key)
+        if before is None or before[0] != edit:
+            before = self._checked[key] = edit, checks.problems(_whole(body), self._parts.rules)
+        return before[1]
+
     async def _gone(self, key: Key) -> None:
         parts = self._parts
+        self._checked.pop(key, None)
         self._looked_at.pop(key, None)
         parts.turns.forget(key)
         if await parts.handing.give(key, None):

@@ -5,7 +5,7 @@ compared with what is there before, so that the next pass finds what is left to 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -61,24 +61,26 @@ class InstancePass:
 
     async def _keep(self, configuration: Configuration, instance: Instance, body: JsonObject) -> float | None:
         parts, key = self._parts, instance.key
-        world = self._world(configuration, instance)
-        found = plan(configuration, instance, world)
+        found = plan(configuration, instance, self._world(configuration, instance))
         if found.logs_wanted:
             await self._read_logs(key, found.logs_wanted)
-            world = self._world(configuration, instance)
-            found = plan(configuration, instance, world)
+            found = plan(configuration, instance, self._world(configuration, instance))
         self._failures[key] = found.failures
-        await self._carry_out(found, instance, body)
-        self._note(configuration, instance, world, found)
+        causes = {f"{one.child['kind']}/{one.child['metadata']['name']}": one.cause for one in found.delete}
+        if found.apply or found.delete:
+            await self._carry_out(found, instance, body)
+            # What was written is in the view, so the status is that of now, and no echo need be waited for.
+            found = plan(configuration, instance, self._world(configuration, instance))
+        self._note(configuration, instance, found)
         await self._write_status(found, body)
-        await self._tell(found, instance)
+        await self._tell(instance, causes)
         for problem in found.problems:
             await parts.recorder.record(body, "Warning", problem.reason, problem.message)
         return None if found.look_again_at is None else found.look_again_at - parts.clock()
 
-    def _note(self, configuration: Configuration, instance: Instance, world: World, found: Plan) -> None:
+    def _note(self, configuration: Configuration, instance: Instance, found: Plan) -> None:
         """Say how far it is; the configuration's pass looks at all of its instances together, after a moment."""
-        how_far = progress(configuration, instance, world)
+        how_far = progress(configuration, instance, self._world(configuration, instance))
         if self._parts.turns.note(configuration.key, how_far, expects_brokers=found.expects_brokers):
             self._parts.look_soon(configuration.key)
 
@@ -173,7 +175,7 @@ class InstancePass:
             return
         parts.numbers.writes.labels("status", INSTANCE.name).inc()
 
-    async def _tell(self, found: Plan, instance: Instance) -> None:
+    async def _tell(self, instance: Instance, causes: Mapping[str, str]) -> None:
         parts, key = self._parts, instance.key
         seen = parts.presence.sightings(names.bus_name(*instance.configuration_key), instance.device)
         news = telling.of_instance(instance, seen, parts.ledger.instance(key))
@@ -181,7 +183,6 @@ class InstancePass:
             await parts.ledger.tell(news)
         children = self._children(instance.metadata.uid)
         there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}))
-        causes = {f"{one.child['kind']}/{one.child['metadata']['name']}": one.cause for one in found.delete}
         for event in telling.of_workloads(instance, there, parts.ledger.workloads(key), causes):
             await parts.ledger.tell(event)
 

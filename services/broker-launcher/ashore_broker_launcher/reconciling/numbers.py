@@ -21,7 +21,9 @@ class Numbers:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self.waiting = Gauge("ashore_waiting", "Things that wait to be looked at, or are being looked at", registry=registry)
+        self.waiting = Gauge(
+            "ashore_waiting", "Things that wait to be looked at, or are being looked at", registry=registry
+        )
         self.pods = Gauge("akri_broker_pod_count", "Broker pods", ["configuration", "node"], registry=registry)
         self.instances = Gauge("akri_instance_count", "Instances", ["configuration", "is_shared"], registry=registry)
         self.passes = Counter("ashore_passes", "Looks at something", ["what"], registry=registry)

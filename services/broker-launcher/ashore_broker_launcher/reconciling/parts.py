@@ -10,9 +10,9 @@ from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
 from ashore_broker_launcher.presence import Presence
 from ashore_broker_launcher.reconciling.handing import Handing
 from ashore_broker_launcher.reconciling.index import DeviceIndex
-from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.ledger import Ledger
 from ashore_broker_launcher.reconciling.nodes import Nodes
+from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.recorder import Recorder
 from ashore_broker_launcher.reconciling.turns import Turns

@@ -98,10 +98,13 @@ class View:
         if body is None:
             return
         place = kind, key_of(body)
-        if (written := self._written.get(place)) is not None and _outdated(written, change):
+        written = self._written.get(place)
+        if written is not None and _outdated(written, change):
             del self._written[place]
         self._index(place, change.before, self.get(*place))
-        self._changed(kind, change)
+        if written is None or change.now is None or _version(written) != _version(change.now):
+            # Else it is the echo of a write, and whoever wrote has gone on with it already.
+            self._changed(kind, change)
 
     def _index(self, place: Place, before: JsonObject | None, now: JsonObject | None) -> None:
         if before is not None and (uid := owner_uid(before)):
