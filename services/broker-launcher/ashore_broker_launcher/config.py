@@ -49,3 +49,29 @@ class BrokerLauncherSettings(Settings, frozen=True, kw_only=True):
         list[str],
         Meta(description="Kinds that `brokerManifests` may have, as `v1/ConfigMap`, separated by commas."),
     ] = msgspec.field(default_factory=lambda: list(MANIFEST_KINDS))
+    shared_namespaces: Annotated[
+        list[str],
+        Meta(
+            description="Namespaces whose Secrets and ConfigMaps every Configuration may name in its "
+            "`discoveryProperties`, separated by commas; by default only those of its own."
+        ),
+    ] = []
+    install_crds: Annotated[
+        bool,
+        Meta(
+            description="Whether the launcher itself brings `configurations.akri.sh` and `instances.akri.sh` into the "
+            "cluster, which needs an administrator's rights; the manifests do it otherwise."
+        ),
+    ] = False
+    webhook_port: Annotated[
+        int | None,
+        Meta(ge=0, le=65535, description="Port of the admission webhook, over TLS; by default there is none."),
+    ] = None
+    webhook_host: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.svc$",
+            description="Under which name the API server finds the webhook: `SERVICE.NAMESPACE.svc`. Its certificate "
+            "is kept in a Secret of that namespace, for all replicas.",
+        ),
+    ] = "ashore-broker-launcher.ashore.svc"

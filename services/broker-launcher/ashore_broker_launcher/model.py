@@ -194,5 +194,6 @@ def _read(kind: type[T], body: JsonObject) -> T:
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        name = body.get("metadata", {}).get("name", "?")
+        metadata = body.get("metadata")
+        name = metadata.get("name", "?") if isinstance(metadata, dict) else "?"
         raise ObjectError(f"'{name}': {error}") from error

@@ -31,10 +31,10 @@ def filter_problems(match: object, place: str = "spec.match", level: int = 0) ->
 def _form(match: JsonObject, place: str) -> Iterator[str]:
     forms = [name for name in _FORMS if match.get(name) is not None]
     conditions = [name for name in _CONDITIONS if match.get(name) is not None]
-    if len(forms) != 1:
-        yield f"{place} needs exactly one of all, any, not, fact; it has {', '.join(forms) or 'none'}"
     if match.get("fact") is None and conditions:
         yield f"{place} has '{conditions[0]}' without a fact"
+    elif len(forms) != 1:
+        yield f"{place} needs exactly one of all, any, not, fact; it has {', '.join(forms) or 'none'}"
     if match.get("fact") is not None and not conditions:
         yield f"{place} says nothing about its fact: add one of {', '.join(_CONDITIONS)}"
 

@@ -44,9 +44,8 @@ def known() -> Mapping[str, frozenset[str]]:
 def problems(document: JsonObject) -> Iterator[str]:
     """What agents would refuse of a document that they are handed."""
     whole, by_name = _schemas()
-    yield from whole.problems({**document, "details": {}}, "spec")
-    if isinstance(document.get("match"), dict):
-        yield from filter_problems(document["match"])
+    form = whole.problems({**document, "details": {}}, "spec")
+    yield from form or filter_problems(document.get("match"))
     details, handler = document["details"], document["handler"]
     schema = by_name.get(handler)
     if schema is None:

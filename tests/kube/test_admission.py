@@ -1,0 +1,278 @@
+"""A real API server asks the real webhook, over TLS on loopback, by a certificate that the webhook has made."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+
+from ashore.http.server import bind
+from ashore_broker_launcher.admission.certificate import (
+    SECRET,
+    SECRET_NAME,
+    WEBHOOK_NAME,
+    WEBHOOKS,
+    WebhookCertificate,
+)
+from ashore_broker_launcher.admission.checks import Rules
+from ashore_broker_launcher.admission.serving import Webhook
+from ashore_broker_launcher.admission.webhook import WebhookApi
+from ashore_broker_launcher.crds.install import ensure
+from tests.kube.akri_samples import BROKER, POD_BROKER, configuration, samples
+from tests.kube.api import Api, RefusedError, until
+from tests.kube.plain_port import PlainPort, path
+
+KINDS = ["v1/ConfigMap", "apps/v1/Deployment"]
+
+
+@asynccontextmanager
+async def webhook(port: PlainPort, folder: Path, namespace: str, number: int = 0) -> AsyncIterator[int]:
+    """A webhook as the launcher runs it; the port that it listens on."""
+    listener = bind("127.0.0.1", number)
+    certificate = WebhookCertificate(port, folder, namespace=namespace, hosts=["a.b.svc"])
+    running = Webhook(WebhookApi(Rules(manifest_kinds=KINDS), port), certificate, listener)
+    tasks = [asyncio.create_task(running.look_after()), asyncio.create_task(running.serve())]
+    try:
+        await until(lambda: ready(running), "the webhook has a certificate")
+        yield listener.getsockname()[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def ready(running: Webhook) -> bool:
+    try:
+        await running.check()
+    except Exception:  # noqa: BLE001 - it is not ready
+        return False
+    return True
+
+
+def webhook_configuration(namespace: str, port: int) -> dict[str, Any]:
+    """As deploy/kubernetes has it, with an address on loopback and for one namespace."""
+    return {
+        "apiVersion": WEBHOOKS.api_version,
+        "kind": WEBHOOKS.name,
+        "metadata": {"name": WEBHOOK_NAME},
+        "webhooks": [
+            {
+                "name": "configurations.akri.sh",
+                "clientConfig": {"url": f"https://127.0.0.1:{port}/validate"},
+                "rules": [
+                    {
+                        "apiGroups": ["akri.sh"],
+                        "apiVersions": ["v0"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["configurations"],
+                        "scope": "Namespaced",
+                    }
+                ],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "timeoutSeconds": 5,
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }
+
+
+@pytest.fixture
+async def akri(kube: Api, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
+    """Have Configurations of a namespace pass through the webhook; their path."""
+    port = PlainPort(kube)
+    await ensure(port, install=True)
+    listener = bind("127.0.0.1", 0)
+    number = listener.getsockname()[1]
+    listener.close()
+    await kube.create(path(WEBHOOKS), webhook_configuration(kube_namespace, number))
+    try:
+        async with webhook(port, tmp_path / "webhook", kube_namespace, number):
+            await until(lambda: is_told(kube), "the API server knows the authority")
+            yield f"/apis/akri.sh/v0/namespaces/{kube_namespace}/configurations"
+    finally:
+        await kube.delete(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+
+
+async def is_told(kube: Api) -> bool:
+    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    return bool(stored["webhooks"][0]["clientConfig"].get("caBundle"))
+
+
+def space(akri: str) -> str:
+    return akri.split("/")[-2]
+
+
+async def works(kube: Api, akri: str) -> None:
+    """An API server begins to use a changed webhook when it has heard of it."""
+    probe = configuration("probe", "debugEcho", space(akri))
+    await until(lambda: accepted(kube, akri, probe), "the API server reaches the webhook")
+    wrong = configuration("probe", "debugEcho", space(akri))
+    wrong["spec"]["discoveryHandler"]["discoveryDetails"] = "nonsense: 1"
+    await until(lambda: denied(kube, akri, wrong), "the API server asks the webhook")
+
+
+async def accepted(kube: Api, akri: str, body: dict[str, Any]) -> bool:
+    try:
+        await kube._ask("POST", akri, {"dryRun": "All"}, body)
+    except RefusedError as error:
+        if "failed calling webhook" not in str(error):
+            raise
+        return False
+    return True
+
+
+async def denied(kube: Api, akri: str, body: dict[str, Any]) -> bool:
+    try:
+        await kube._ask("POST", akri, {"dryRun": "All"}, body)
+    except RefusedError as error:
+        return "denied the request" in str(error)
+    return False
+
+
+async def refusal(kube: Api, akri: str, body: dict[str, Any]) -> str:
+    with pytest.raises(RefusedError) as error:
+        await kube.create(akri, body)
+    assert "denied the request" in str(error.value)
+    return str(error.value)
+
+
+async def test_samples_of_akri_pass(kube: Api, akri: str) -> None:
+    await works(kube, akri)
+    for sample in samples(space(akri)):
+        await kube.create(akri, sample)
+
+
+async def test_the_handlers_details_are_checked(kube: Api, akri: str) -> None:
+    await works(kube, akri)
+    body = configuration("tty", "udev", space(akri))
+    body["spec"]["discoveryHandler"]["discoveryDetails"] = "udevRules: ['KERNEL==\"tty*\"']\npermissions: rwx"
+    said = await refusal(kube, akri, body)
+    assert "Invalid udev discovery details device permissions" in said
+    assert "discoveryDetails.permissions must be one of" in said
+
+
+@pytest.mark.parametrize(
+    ("pod", "says"),
+    [
+        ({"containers": [BROKER], "imagePullSecret": []}, 'unknown field \\"spec.brokerSpec.brokerPodSpec.imagePullSe'),
+        (
+            {"containers": [{**BROKER, "volumeMount": []}]},
+            'unknown field \\"spec.brokerSpec.brokerPodSpec.containers[0',
+        ),
+        ({"containers": [{**BROKER, "image": 5}]}, "spec.brokerSpec.brokerPodSpec.containers.image of type string"),
+        ({"containers": [{"name": "no image"}]}, "spec.brokerSpec.brokerPodSpec.containers[0].name: Invalid value"),
+        ({"containers": [BROKER], "restartPolicy": "Sometimes"}, "spec.brokerSpec.brokerPodSpec.restartPolicy"),
+    ],
+)
+async def test_the_api_server_itself_is_asked_about_the_broker(kube: Api, akri: str, pod: dict, says: str) -> None:
+    await works(kube, akri)
+    said = await refusal(kube, akri, configuration("cams", "onvif", space(akri), brokerSpec={"brokerPodSpec": pod}))
+    assert says in said
+
+
+async def test_fields_of_jobs_are_known_as_well(kube: Api, akri: str) -> None:
+    await works(kube, akri)
+    pod = {"containers": [{"name": "broker", "image": "none.example/none"}], "restartPolicy": "Always"}
+    job = {"backoffLimit": 1, "template": {"spec": pod}}
+    said = await refusal(kube, akri, configuration("cams", "onvif", space(akri), brokerSpec={"brokerJobSpec": job}))
+    assert "spec.brokerSpec.brokerJobSpec.template.spec.restartPolicy" in said
+
+
+async def test_what_may_be_there_tomorrow_is_a_warning(kube: Api, akri: str) -> None:
+    await works(kube, akri)
+    pod = {"containers": [BROKER], "serviceAccountName": "later"}
+    body = configuration("cams", "home-made", space(akri), brokerSpec={"brokerPodSpec": pod})
+    answer = await kube._client.post(akri, json=body)
+    assert answer.status_code == 201
+    warnings = " ".join(answer.headers.get_list("warning"))
+    assert "ashore has no handler 'home-made'" in warnings
+    assert "its broker could not be started now" in warnings
+
+
+async def test_an_object_from_before_the_webhook_can_be_labelled_and_deleted(
+    kube: Api, akri: str, kube_namespace: str
+) -> None:
+    await works(kube, akri)
+    body = configuration("old", "udev", kube_namespace, brokerSpec=POD_BROKER)
+    await kube.create(akri, body)
+    # As if it had come in without the webhook: a rule of ours that it does not fulfil.
+    scope = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}}
+    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    stored["webhooks"][0] |= scope
+    await kube._ask("PUT", f"{path(WEBHOOKS)}/{WEBHOOK_NAME}", {}, stored)
+    wrong = {"spec": {"discoveryHandler": {"discoveryDetails": "nonsense: 1"}}}
+    await until(lambda: done(kube.patch(f"{akri}/old", wrong)), "the webhook is out of the way")
+    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    stored["webhooks"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] = kube_namespace
+    await kube._ask("PUT", f"{path(WEBHOOKS)}/{WEBHOOK_NAME}", {}, stored)
+    await works(kube, akri)
+    await kube.patch(f"{akri}/old", {"metadata": {"labels": {"a": "b"}, "finalizers": ["ashore.test/one"]}})
+    await kube.delete(f"{akri}/old")
+    await kube.patch(f"{akri}/old", {"metadata": {"finalizers": []}})
+    assert not await kube.there(f"{akri}/old")
+
+
+async def done(asking: Any) -> bool:
+    try:
+        await asking
+    except RefusedError:
+        return False
+    return True
+
+
+async def test_replicas_share_one_certificate_that_the_secret_keeps(
+    kube: Api, kube_namespace: str, tmp_path: Path
+) -> None:
+    made = [
+        WebhookCertificate(PlainPort(kube), tmp_path / name, namespace=kube_namespace, hosts=["a.b.svc"])
+        for name in ("one", "two")
+    ]
+    await asyncio.gather(*(one.keep() for one in made))
+    assert (tmp_path / "one/webhook.pem").read_bytes() == (tmp_path / "two/webhook.pem").read_bytes()
+    secret = await kube.get(f"{path(SECRET, kube_namespace)}/{SECRET_NAME}")
+    assert base64.b64decode(secret["data"]["webhook.pem"]) == (tmp_path / "one/webhook.pem").read_bytes()
+    assert not await made[0].keep()
+
+
+async def test_a_certificate_is_renewed_while_the_server_runs(kube: Api, kube_namespace: str, tmp_path: Path) -> None:
+    now = [datetime.now(UTC) - timedelta(days=300)]
+    certificate = WebhookCertificate(
+        PlainPort(kube), tmp_path, namespace=kube_namespace, hosts=["a.b.svc"], clock=lambda: now[0]
+    )
+    await certificate.keep()
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=certificate.context)
+    async with server:
+        before = await shown(server, tmp_path)
+        now[0] += timedelta(days=300)
+        assert await certificate.keep()
+        after = await shown(server, tmp_path)
+    assert after.not_valid_after_utc > before.not_valid_after_utc
+    assert after.issuer == before.issuer
+    assert "a.b.svc" in after.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        x509.DNSName
+    )
+
+
+async def shown(server: asyncio.Server, folder: Path) -> x509.Certificate:
+    context = ssl.create_default_context(cadata=(folder / "ca.pem").read_text())
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    address = server.sockets[0].getsockname()
+    _, writer = await asyncio.open_connection(*address[:2], ssl=context, server_hostname="localhost")
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(der)
+
+
+async def test_nobody_is_served_without_tls(kube: Api, kube_namespace: str, tmp_path: Path) -> None:
+    async with webhook(PlainPort(kube), tmp_path, kube_namespace) as port, httpx.AsyncClient() as client:
+        with pytest.raises(httpx.HTTPError):
+            await client.post(f"http://127.0.0.1:{port}/validate", content=b"{}")
