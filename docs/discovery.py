@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from ashore_discovery import api
-from ashore_discovery.configurations.document import NodeFile
+from ashore_discovery.configurations.document import Configuration, NodeFile
 from ashore_discovery.listening import remote
 from ashore_discovery.listening.akri import details as akri
 from ashore_discovery.listening.catalogue import GROUP, Catalogue
@@ -73,6 +73,11 @@ def schemas() -> Json:
         "details": {kind.name: msgspec.json.schema(kind.details_type) for kind in handlers()},
         "settings": {kind.name: msgspec.json.schema(kind.settings_type) for kind in handlers()},
     }
+
+
+def configurations() -> Json:
+    """JSON Schemas of a configuration, and of what its details may say to each handler."""
+    return {"configuration": msgspec.json.schema(Configuration), "details": schemas()["details"]}
 
 
 def components(*kinds: type[msgspec.Struct]) -> Json:

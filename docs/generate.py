@@ -34,6 +34,10 @@ Json = dict[str, Any]
 
 FOLDER: Final = Path(__file__).parent / "reference"
 SERVICES: Final[tuple[type[Settings], ...]] = (ManufacturerSettings, RendezvousSettings, OwnerSettings)
+HANDLER_SCHEMAS: Final = Path(
+    FOLDER.parents[1], "services/broker-launcher/ashore_broker_launcher/admission/handler_schemas.json"
+)
+"""The broker launcher's copy of what handlers understand: services do not import one another."""
 AGENTS: Final[tuple[type[Settings], ...]] = (DiscoverySettings,)
 """Who has settings and no REST API."""
 _MADE: Final = "<!-- Made by `make docs` from the code: change it there. -->"
@@ -69,6 +73,11 @@ def write(folder: Path) -> list[str]:
             path.write_text(text, encoding="utf-8")
             names.append(name)
     return names
+
+
+def handler_schemas() -> str:
+    """What a Configuration may tell the handlers, for the broker launcher."""
+    return msgspec.json.encode(discovery.configurations()).decode() + "\n"
 
 
 def routes(service: str) -> list[Route]:
@@ -303,3 +312,4 @@ def _cli_page() -> str:
 if __name__ == "__main__":
     for _name in write(FOLDER):
         sys.stdout.write(f"docs/reference/{_name}\n")
+    HANDLER_SCHEMAS.write_text(handler_schemas(), encoding="utf-8")
