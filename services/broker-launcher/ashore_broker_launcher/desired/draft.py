@@ -52,6 +52,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str
     message: str
+    grave: bool = True
+    """Whether the instance has failed with it."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +93,7 @@ class Draft:
         """Whether a broker runs or will, so that its services stay while it is replaced."""
         self.waits_for = ""
         self.children = [one for one in world.children if owner_uid(one) == instance.metadata.uid]
-        self._wanted: set[str] = set()
+        self._claimed: set[str] = set()
 
     def of_kind(self, kind: str, *parts: str) -> list[JsonObject]:
         """Children of a kind that come from one of these parts of the configuration, by name."""
@@ -107,15 +109,24 @@ class Draft:
         same = (child for child in self.children if child["apiVersion"] == body["apiVersion"])
         return next((child for child in same if place(child) == place(body)), None)
 
+    def claim(self, body: JsonObject) -> bool:
+        """Whether the object may have its name: no other of this instance wants it, or has it."""
+        key, exists = f"{body['apiVersion']}/{place(body)}", self.existing(body)
+        if key in self._claimed or (exists is not None and not _are_of_one_part(exists, body)):
+            self.tell("NameTwice", f"two objects of this instance would be {place(body)}: give one another name")
+            return False
+        self._claimed.add(key)
+        return True
+
     def want(self, body: JsonObject) -> None:
-        """An object, which has its hash, should exist."""
+        """An object, which has its hash and has claimed its name, should exist."""
         exists, hash_ = self.existing(body), annotation(body, HASH)
         if exists is not None and is_leaving(exists):
             return
         if exists is not None and annotation(exists, HASH) == hash_:
             self.failures = self.failures if body["kind"] == POD.name else self.failures.without(place(body))
             return
-        if self.is_due(body) and not self._collides(body):
+        if self.is_due(body):
             self.apply.append(body if exists is None else _with_uid(body, uid_of(exists)))
 
     def is_due(self, body: JsonObject) -> bool:
@@ -150,9 +161,9 @@ class Draft:
         if not is_leaving(child):
             self.delete.append(Doomed(child=child, cause=cause))
 
-    def tell(self, reason: str, message: str) -> None:
+    def tell(self, reason: str, message: str, *, grave: bool = True) -> None:
         """People have to know this."""
-        problem = Problem(reason=reason, message=message)
+        problem = Problem(reason=reason, message=message, grave=grave)
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -165,16 +176,6 @@ class Draft:
         if at > self.world.now:
             self.times.append(at)
 
-    def _collides(self, body: JsonObject) -> bool:
-        key = f"{body['apiVersion']}/{place(body)}"
-        if key in self._wanted:
-            self.tell(
-                "NameTwice", f"two objects of this instance would be {place(body)}: give one of them another name"
-            )
-            return True
-        self._wanted.add(key)
-        return False
-
 
 def _told_log(status: JsonObject, pod: str, started: str) -> str | None:
     """What the status says already; another pod of that name has another time."""
@@ -182,6 +183,12 @@ def _told_log(status: JsonObject, pod: str, started: str) -> str | None:
         if pod in (one.get("name"), one.get("pod")) and one.get("startedAt") == started and "log" in one:
             return str(one["log"])
     return None
+
+
+def _are_of_one_part(exists: JsonObject, body: JsonObject) -> bool:
+    """Whether both come from the same kind of part; what Akri has made has none, and is taken over."""
+    known, wanted = (annotation(one, PART).partition("/")[0] for one in (exists, body))
+    return known in ("", wanted)
 
 
 def _with_uid(body: JsonObject, uid: str) -> JsonObject:

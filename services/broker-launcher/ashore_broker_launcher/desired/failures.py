@@ -10,6 +10,8 @@ from typing import Final
 import msgspec
 
 from ashore_broker_launcher.cluster import JsonObject
+from ashore_broker_launcher.model import HASH
+from ashore_broker_launcher.objects import annotation, uid_of
 
 FIRST_DELAY: Final = 10.0
 LONGEST_DELAY: Final = 300.0
@@ -51,18 +53,19 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         found = self.streaks.get(place)
         return 0 if found is None else found.count
 
-    def refused(self, body: JsonObject, hash_: str, now: float, reason: str) -> "Failures":
-        """The object could not be made or changed."""
-        return self._with(place(body), Streak(count=1, at=now, hash=hash_, reason=reason))
+    def refused(self, body: JsonObject, now: float, reason: str) -> "Failures":
+        """An object of a plan could not be made or changed."""
+        return _with(self, place(body), Streak(count=1, at=now, hash=annotation(body, HASH), reason=reason))
 
-    def failed(self, body: JsonObject, hash_: str, now: float, reason: str, *, ran: float = 0.0) -> "Failures":
-        """A pod has failed, after it `ran` for so many seconds; the same pod counts once."""
-        key, uid = place(body), str(body["metadata"].get("uid", ""))
+    def failed(self, pod: JsonObject, now: float, reason: str, *, ran: float = 0.0, weight: int = 1) -> "Failures":
+        """A pod has failed, after it `ran` for so many seconds; the same pod counts once, for `weight` failures."""
+        key, uid = place(pod), uid_of(pod)
         before = self.streaks.get(key)
         if before is not None and before.uid == uid:
             return self
         fresh = self.without(key) if ran >= STEADY else self
-        return fresh._with(key, Streak(count=1, at=now, hash=hash_, uid=uid, reason=reason))  # noqa: SLF001 - a value of its own class
+        streak = Streak(count=weight, at=now, hash=annotation(pod, HASH), uid=uid, reason=reason)
+        return _with(fresh, key, streak)
 
     def without(self, place: str) -> "Failures":
         """It has recovered."""
@@ -76,10 +79,11 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
             return self
         return Failures(streaks={key: one for key, one in self.streaks.items() if now - one.at <= _FORGOTTEN})
 
-    def _with(self, key: str, streak: Streak) -> "Failures":
-        before = self.of(key, streak.hash)
-        count = 1 if before is None else before.count + 1
-        return Failures(streaks={**self.streaks, key: msgspec.structs.replace(streak, count=count)})
+
+def _with(failures: Failures, key: str, streak: Streak) -> Failures:
+    before = failures.of(key, streak.hash)
+    counted = msgspec.structs.replace(streak, count=streak.count + (0 if before is None else before.count))
+    return Failures(streaks={**failures.streaks, key: counted})
 
 
 def place(body: JsonObject) -> str:

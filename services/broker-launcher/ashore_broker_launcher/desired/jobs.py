@@ -4,8 +4,9 @@ Which run a job is stands in its hash: over the job's spec and the values of `ak
 instance, and nothing else. So neither another generation of the configuration nor another property of the device (the
 firmware's version, after its upgrade) runs it again, and nor does its removal once it has ended: the status remembers.
 
-Two jobs of one instance never run at the same time. A new one waits until the old one has ended; one of whose pods none
-has begun is removed at once. A job that has ended stays, with its pods and what they wrote, until the next one starts.
+Two jobs of one instance never run at the same time, and none is stopped at its work, which may be a camera's firmware.
+A new one waits until the old one has ended; one of whose pods none has begun is removed at once. A job that has ended
+stays, with its pods and what they wrote, until the next one starts.
 """
 
 from typing import Any, Final
@@ -33,7 +34,10 @@ def plan_job(draft: Draft) -> None:
     template = draft.configuration.spec.job_spec
     if template is None:
         for one in jobs:
-            draft.doom(one, "replaced")
+            if state_of(draft, one) == "runs":
+                _tell(draft, one, annotation(one, HASH))
+            else:
+                draft.doom(one, "replaced")
         return
     run = run_of(draft.configuration, draft.instance, template)
     current = next((one for one in jobs if is_of_run(draft.configuration, draft.instance, one, run)), None)
@@ -102,7 +106,8 @@ def _make_way(draft: Draft, others: list[JsonObject]) -> list[JsonObject]:
 
 def _make(draft: Draft, template: JsonObject, run: str, others: list[JsonObject]) -> None:
     wanted = desired_job(draft.instance, template, run, _name(draft, run, others))
-    draft.want(wanted)
+    if draft.claim(wanted):
+        draft.want(wanted)
     draft.expects_brokers = True
     draft.brokers.append({"kind": JOB.name, "name": wanted["metadata"]["name"], "phase": "Pending", "hash": run})
     for one in others:

@@ -49,6 +49,11 @@ def job_name(instance: Instance, generation: int, run: str = "") -> str:
     return short(_dashed(instance.metadata.name), f"-{generation}{f'-{run}' if run else ''}-job")
 
 
+def numbered(instance: Instance, number: int) -> str:
+    """For an object of a manifest that gives itself no name."""
+    return short(_dashed(instance.metadata.name), f"-{number}")
+
+
 def service_name(owner: str) -> str:
     """`<owner>-svc`."""
     return short(_dashed(owner), "-svc")

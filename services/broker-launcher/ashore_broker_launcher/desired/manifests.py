@@ -71,7 +71,8 @@ def plan_manifests(draft: Draft) -> None:
             kept.add(part)
     _prune(draft, existing, wanted, kept)
     for one in wanted:
-        _settle(draft, one.body)
+        if draft.claim(one.body):
+            _settle(draft, one.body)
 
 
 def desired_object(draft: Draft, number: int, manifest: JsonObject, node: str) -> JsonObject:
@@ -138,7 +139,7 @@ def _name(draft: Draft, given: JsonObject, number: int) -> str:
     if name is None and "generateName" in given:
         raise ManifestError("generateName would make a new object each time: write name, as 'thing-{{INSTANCE}}'")
     if name is None:
-        return labels.short(draft.instance.metadata.name, f"-{number}")
+        return labels.numbered(draft.instance, number)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ManifestError(f"'{name}' is no name: small letters, digits, dashes and dots")
     return name
@@ -170,7 +171,11 @@ def _with_labels(draft: Draft, template: JsonObject) -> JsonObject:
 def _prune(draft: Draft, existing: list[JsonObject], wanted: list[_Object], kept: set[str]) -> None:
     names = {(one.body["apiVersion"], place(one.body)) for one in wanted}
     for one in existing:
-        if annotation(one, PART) not in kept and (one["apiVersion"], place(one)) not in names:
+        if annotation(one, PART) in kept or (one["apiVersion"], place(one)) in names:
+            continue
+        if one["kind"] == JOB.name and state_of(draft, one) == "runs":
+            draft.brokers.append(told_job(draft, one, annotation(one, HASH)))
+        else:
             draft.doom(one, "replaced")
 
 

@@ -16,7 +16,7 @@ from ashore_broker_launcher.cluster import JsonObject
 from ashore_broker_launcher.desired.phases import as_dict
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
-_PATIENCE: Final = 3
+PATIENCE: Final = 3
 """After so many failures in a row another node is tried."""
 Rank = tuple[bool, bool, float, str]
 
@@ -44,6 +44,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Their node does not see the device any more."""
     surplus: list[Held] = []
     added: list[str] = []
+    spare: bool = False
+    """Whether there is a node without a place."""
 
 
 def place_pods(
@@ -69,8 +71,8 @@ def place_pods(
     )
     taken = {one.node for one in held}
     free = [node for node in set(nodes) if node not in taken and (ready is None or node in ready)]
-    free.sort(key=lambda node: ((failures or {}).get(node, 0) // _PATIENCE, _order(instance, node)))
-    return Placement(kept=kept, gone=gone, surplus=surplus, added=free[:room])
+    free.sort(key=lambda node: ((failures or {}).get(node, 0) // PATIENCE, _order(instance, node)))
+    return Placement(kept=kept, gone=gone, surplus=surplus, added=free[:room], spare=len(free) > room)
 
 
 def pinned(spec: JsonObject, node: str) -> JsonObject:

@@ -15,7 +15,7 @@ from ashore_broker_launcher.desired.draft import Draft
 from ashore_broker_launcher.desired.failures import place
 from ashore_broker_launcher.desired.phases import PodLook, is_steady, look_at_pod, timestamp
 from ashore_broker_launcher.desired.placeholder import unusable, with_device
-from ashore_broker_launcher.desired.placement import Held, Placement, node_of, pinned, place_pods
+from ashore_broker_launcher.desired.placement import PATIENCE, Held, Placement, node_of, pinned, place_pods
 from ashore_broker_launcher.model import HASH, Instance
 from ashore_broker_launcher.objects import annotation, hash_of, hashed
 
@@ -43,7 +43,7 @@ def plan_pods(draft: Draft) -> None:
     placement = _placement(draft, brokers)
     _remove(draft, brokers, placement)
     by_name = {one.pod["metadata"]["name"]: one for one in brokers}
-    _keep(draft, [by_name[one.name] for one in placement.kept], template)
+    _keep(draft, [by_name[one.name] for one in placement.kept], template, spare=placement.spare)
     for node in placement.added:
         _add(draft, node, template, brokers)
     draft.expects_brokers |= bool(placement.kept or placement.added)
@@ -64,7 +64,11 @@ def _broker(draft: Draft, pod: JsonObject) -> _Broker:
 def _warn(draft: Draft) -> None:
     names = unusable(draft.instance.spec.broker_properties)
     if names:
-        draft.tell("PropertyName", f"no variable can be called {', '.join(map(repr, names))}: brokers do not get it")
+        draft.tell(
+            "PropertyName",
+            f"no variable can be called {', '.join(map(repr, names))}: brokers do not get it",
+            grave=False,
+        )
 
 
 def _placement(draft: Draft, brokers: list[_Broker]) -> Placement:
@@ -93,32 +97,34 @@ def _placement(draft: Draft, brokers: list[_Broker]) -> Placement:
 def _remove(draft: Draft, brokers: list[_Broker], placement: Placement) -> None:
     gone, surplus = {one.name for one in placement.gone}, {one.name for one in placement.surplus}
     for one in brokers:
-        name = one.pod["metadata"]["name"]
-        if name in gone:
-            draft.doom(one.pod, "node-lost" if _is_lost(draft, one.node) else "device-gone")
+        name, lost = one.pod["metadata"]["name"], _is_lost(draft, one.node)
+        if one.look.state == "leaving" or (name in gone and lost and not draft.instance.spec.nodes):
+            # Where nobody can take the place of a pod on a lost node, it is there still when the node comes back.
+            draft.brokers.append(_told(draft, one))
+            draft.expects_brokers |= one.look.state != "leaving"
+        elif name in gone:
+            draft.doom(one.pod, "node-lost" if lost else "device-gone")
         elif name in surplus:
             draft.doom(one.pod, "surplus")
-        if one.look.state == "leaving":
-            draft.brokers.append(_told(draft, one))
 
 
 def _is_lost(draft: Draft, node: str) -> bool:
     return draft.world.ready_nodes is not None and node not in draft.world.ready_nodes
 
 
-def _keep(draft: Draft, brokers: list[_Broker], template: JsonObject) -> None:
+def _keep(draft: Draft, brokers: list[_Broker], template: JsonObject, *, spare: bool) -> None:
     left = _may_replace(draft)
     for one in brokers:
         wanted = desired_pod(draft.instance, one.node, template, one.pod["metadata"]["name"])
         outdated = annotation(one.pod, HASH) != annotation(wanted, HASH)
-        draft.brokers.append(_told(draft, one))
         if outdated and not (one.look.serves and left <= 0):
             left -= one.look.serves
             draft.doom(one.pod, "replaced")
         elif outdated:
             draft.hold(draft.world.waits_for or _REPLACED_FIRST)
         else:
-            _judge(draft, one)
+            _judge(draft, one, spare=spare)
+        draft.brokers.append(_told(draft, one))
 
 
 def _may_replace(draft: Draft) -> int:
@@ -127,25 +133,25 @@ def _may_replace(draft: Draft) -> int:
     return draft.configuration.spec.rollout.max_unavailable if draft.world.may_start else 0
 
 
-def _judge(draft: Draft, one: _Broker) -> None:
+def _judge(draft: Draft, one: _Broker, *, spare: bool) -> None:
     """What becomes of a pod that is as it should be, by how it fares."""
-    look, now = one.look, draft.world.now
+    look, streak = one.look, draft.failures.of(place(one.pod), annotation(one.pod, HASH))
+    if is_steady(look, draft.world.now) or (streak is not None and not streak.uid):
+        draft.failures = draft.failures.without(place(one.pod))
     if look.state == "starts":
         draft.look(look.pending_until)
-    elif is_steady(look, now):
-        draft.failures = draft.failures.without(place(one.pod))
-    elif look.state == "unschedulable":
+    elif look.state == "unschedulable" and not spare:
         draft.tell("Unschedulable", f"no node takes {place(one.pod)}: {look.message or look.reason}")
-    elif look.state in ("stuck", "failed"):
-        _replace(draft, one)
+    elif look.state not in ("runs", "leaving"):
+        _replace(draft, one, PATIENCE if look.state == "unschedulable" else 1)
 
 
-def _replace(draft: Draft, one: _Broker) -> None:
+def _replace(draft: Draft, one: _Broker, weight: int) -> None:
+    """Remove a failed pod when the next attempt is due; with a weight of PATIENCE that is on another node."""
     look, now = one.look, draft.world.now
-    hash_, ran = annotation(one.pod, HASH), now - look.since if look.state == "failed" else 0.0
-    reason = look.reason or look.phase
-    draft.failures = draft.failures.failed(one.pod, hash_, now, reason, ran=ran)
-    streak = draft.failures.of(place(one.pod), hash_)
+    ran = now - look.since if look.state == "failed" else 0.0
+    draft.failures = draft.failures.failed(one.pod, now, look.reason or look.phase, ran=ran, weight=weight)
+    streak = draft.failures.of(place(one.pod), annotation(one.pod, HASH))
     if streak is None or streak.due <= now:
         draft.doom(one.pod, "failed")
     else:
@@ -157,7 +163,8 @@ def _add(draft: Draft, node: str, template: JsonObject, brokers: list[_Broker]) 
     if any(one.pod["metadata"]["name"] == wanted["metadata"]["name"] for one in brokers):
         # Two nodes whose names differ in dots and dashes only.
         wanted = desired_pod(draft.instance, node, template, labels.distinct_pod_name(draft.instance, node))
-    draft.want(wanted)
+    if draft.claim(wanted):
+        draft.want(wanted)
     draft.brokers.append({"kind": POD.name, "name": wanted["metadata"]["name"], "node": node, "phase": "Pending"})
 
 
@@ -171,15 +178,19 @@ def _told(draft: Draft, one: _Broker) -> JsonObject:
         "phase": _phase(look),
         "startedAt": timestamp(look.since),
     }
-    extra: JsonObject = {"reason": look.reason, "message": look.message, "exitCode": look.exit_code}
+    streak = draft.failures.of(place(one.pod), annotation(one.pod, HASH))
+    failures = streak.count if streak is not None and streak.uid else None
+    extra: JsonObject = {"reason": look.reason, "message": look.message}
+    extra |= {"exitCode": look.exit_code, "failures": failures}
     told |= {key: value for key, value in extra.items() if value not in ("", None)}
-    return {
-        **told,
-        **draft.log_of(name, told["startedAt"], wanted=look.state == "failed" and look.exit_code is not None),
-    }
+    has_log = look.state == "failed" and look.exit_code is not None
+    return {**told, **draft.log_of(name, told["startedAt"], wanted=has_log)}
 
 
 def _phase(look: PodLook) -> str:
+    """The pod's own word, except where that would say less, or another thing, than it means for a broker."""
     if look.reason == "CrashLoopBackOff":
         return "Failed"
-    return "Leaving" if look.state == "leaving" else look.phase
+    if look.state == "leaving":
+        return "Leaving"
+    return "Ended" if look.phase == "Succeeded" else look.phase

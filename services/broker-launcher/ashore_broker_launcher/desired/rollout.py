@@ -54,6 +54,8 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
     may_start: bool = True
     may_replace: int = 0
     waits_for: str = ""
+    look_again_at: float | None = None
+    """When the maintenance window opens or closes."""
 
 
 def opening(window: MaintenanceWindow | None, now: float) -> Opening:
@@ -87,9 +89,15 @@ def leaves(configuration: Configuration, progress: Sequence[Progress], now: floa
     found = _for_pods(configuration, progress)
     if not starts_jobs(configuration):
         return found
-    waits = _for_jobs(configuration, progress, opening(configuration.spec.rollout.maintenance_window, now))
+    window = opening(configuration.spec.rollout.maintenance_window, now)
+    waits = _for_jobs(configuration, progress, window)
     return {
-        name: msgspec.structs.replace(one, may_start=name not in waits, waits_for=waits.get(name, one.waits_for))
+        name: Leave(
+            may_start=name not in waits,
+            may_replace=one.may_replace,
+            waits_for=waits.get(name, one.waits_for),
+            look_again_at=window.changes_at,
+        )
         for name, one in found.items()
     }
 

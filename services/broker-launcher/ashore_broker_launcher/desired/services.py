@@ -45,7 +45,9 @@ def plan_instance_service(draft: Draft) -> None:
         for one in existing:
             draft.doom(one, "replaced" if spec is None else "no-broker")
     elif existing or any(runs(one) for one in draft.world.children):
-        draft.want(instance_service(draft.instance, spec))
+        wanted = instance_service(draft.instance, spec)
+        if draft.claim(wanted):
+            draft.want(wanted)
 
 
 def instance_service(instance: Instance, spec: JsonObject) -> JsonObject:

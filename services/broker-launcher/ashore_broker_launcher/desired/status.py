@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from ashore_broker_launcher.cluster import JsonObject
+from ashore_broker_launcher.cluster import JOB, JsonObject
 from ashore_broker_launcher.desired.draft import Draft, Problem
 from ashore_broker_launcher.desired.phases import timestamp
 from ashore_broker_launcher.desired.rollout import Leave, Opening, Progress, opening
@@ -39,21 +39,25 @@ def instance_status(draft: Draft) -> JsonObject:
 def _phase(draft: Draft) -> tuple[Phase, str, str]:
     """The phase, and why: what is wrong comes first, then what is waited for."""
     phases = [one.get("phase") for one in draft.brokers]
-    failed = [one for one in draft.brokers if one.get("phase") == "Failed"]
+    # The failure of a job is history when another run of it waits.
+    jobs_too = not draft.waits_for
+    failed = [one for one in draft.brokers if one.get("phase") == "Failed" and (jobs_too or one["kind"] != JOB.name)]
     if not draft.instance.spec.nodes:
         return "Unknown", "NoNodeSeesIt", "no node says that it sees the device"
     if failed:
         return "Failed", "BrokerFailed", "; ".join(_why(one) for one in failed)
-    if draft.problems:
-        return "Failed", draft.problems[0].reason, "; ".join(one.message for one in draft.problems)
-    if draft.waits_for and not all(phase == "Running" for phase in phases):
+    grave = [one for one in draft.problems if one.grave]
+    if grave:
+        return "Failed", grave[0].reason, "; ".join(one.message for one in grave)
+    if draft.waits_for and not (phases and all(phase == "Running" for phase in phases)):
         return "Waiting", "RolloutWaits", draft.waits_for
     if not phases:
         return "Running", "NoBroker", "its configuration starts no broker"
     if all(phase == "Succeeded" for phase in phases):
         return "Succeeded", "JobSucceeded", "its job has succeeded"
     if all(phase in _READY for phase in phases):
-        return "Running", "BrokersRun", f"{len(phases)} {'broker runs' if len(phases) == 1 else 'brokers run'}"
+        waits = f"; {draft.waits_for}" if draft.waits_for else ""
+        return "Running", "BrokersRun", f"{len(phases)} {'broker runs' if len(phases) == 1 else 'brokers run'}{waits}"
     late = next(one for one in draft.brokers if one.get("phase") not in _READY)
     return "Pending", str(late.get("reason") or "BrokerPending"), _why(late)
 

@@ -18,8 +18,9 @@ from ashore_broker_launcher.desired.placeholder import PLACEHOLDER, escaped
 
 _PLACEHOLDER: Final = re.compile(r"(\\?)\{\{\s*([A-Za-z_][^{}\s]*)\s*\}\}")
 _CONTAINERS: Final = frozenset({"containers", "initContainers", "ephemeralContainers"})
-_EXPANDED: Final = frozenset({"command", "args", "value", "subPathExpr"})
-"""Fields of containers in which the kubelet replaces `$(NAME)`."""
+_EXPANDED: Final = frozenset({"command", "args", "subPathExpr"})
+"""Fields of containers in which the kubelet replaces `$(NAME)`, beside the values of `env`."""
+_NOT_EXPANDED: Final = "lifecycle"
 
 Path = tuple[str, ...]
 
@@ -85,4 +86,6 @@ def _key(key: str, values: Mapping[str, str]) -> str:
 
 
 def _is_expanded(path: Path) -> bool:
-    return bool(path) and path[-1] in _EXPANDED and not _CONTAINERS.isdisjoint(path)
+    if _CONTAINERS.isdisjoint(path) or _NOT_EXPANDED in path:
+        return False
+    return path[-1] in _EXPANDED or path[-2:] == ("env", "value")
