@@ -10,6 +10,7 @@ import msgspec
 
 from ashore_broker_launcher.cluster import JOB, POD, JsonObject
 from ashore_broker_launcher.desired.failures import Failures, place
+from ashore_broker_launcher.desired.phases import dicts
 from ashore_broker_launcher.model import HASH, PART, Configuration, Instance
 from ashore_broker_launcher.objects import annotation, is_leaving, owner_uid, uid_of
 
@@ -24,7 +25,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ready_nodes: frozenset[str] | None = None
     """Nodes that are there and Ready; None where nodes are not watched, so that all are."""
     children: list[JsonObject] = []
-    """All whose controller is the instance, in any state, and the pods of its jobs; each with apiVersion and kind."""
+    """All with the instance's label or whose controller it is, in any state; each with apiVersion and kind.
+
+    Those of its controller are what is planned. The others are pods of its jobs, and what an earlier instance of that
+    name has left: that is waited for until it has gone.
+    """
     failures: Failures = Failures()
     """What the last plan for this instance handed back, and what was refused since."""
     may_start: bool = True
@@ -93,6 +98,7 @@ class Draft:
         """Whether a broker runs or will, so that its services stay while it is replaced."""
         self.waits_for = ""
         self.children = [one for one in world.children if owner_uid(one) == instance.metadata.uid]
+        self.others = [one for one in world.children if owner_uid(one) != instance.metadata.uid]
         self._claimed: set[str] = set()
 
     def of_kind(self, kind: str, *parts: str) -> list[JsonObject]:
@@ -100,14 +106,17 @@ class Draft:
         found = [one for one in self.children if one["kind"] == kind and annotation(one, PART) in parts]
         return sorted(found, key=lambda one: str(one["metadata"]["name"]))
 
+    def left_behind(self, kind: str, part: str) -> list[JsonObject]:
+        """What an earlier instance of that name has left of a part."""
+        return [one for one in self.others if one["kind"] == kind and annotation(one, PART) == part]
+
     def pods_of(self, job: JsonObject) -> list[JsonObject]:
         """The pods of a job."""
-        return [one for one in self.world.children if one["kind"] == POD.name and owner_uid(one) == uid_of(job)]
+        return [one for one in self.others if one["kind"] == POD.name and owner_uid(one) == uid_of(job)]
 
     def existing(self, body: JsonObject) -> JsonObject | None:
         """The child of the same kind and name."""
-        same = (child for child in self.children if child["apiVersion"] == body["apiVersion"])
-        return next((child for child in same if place(child) == place(body)), None)
+        return next((one for one in self.children if _are_same(one, body)), None)
 
     def claim(self, body: JsonObject) -> bool:
         """Whether the object may have its name: no other of this instance wants it, or has it."""
@@ -126,8 +135,15 @@ class Draft:
         if exists is not None and annotation(exists, HASH) == hash_:
             self.failures = self.failures if body["kind"] == POD.name else self.failures.without(place(body))
             return
-        if self.is_due(body):
+        if self._is_free(body) and self.is_due(body):
             self.apply.append(body if exists is None else _with_uid(body, uid_of(exists)))
+
+    def _is_free(self, body: JsonObject) -> bool:
+        """Whether no object of an earlier life has the name."""
+        taken = [one for one in self.others if _are_same(one, body)]
+        if taken and not is_leaving(taken[0]):
+            self.tell("NameTaken", f"there is {place(body)}, which does not belong to this instance", grave=False)
+        return not taken
 
     def is_due(self, body: JsonObject) -> bool:
         """Whether an attempt may be made now; else it is told why not, and looked at again when it may."""
@@ -143,7 +159,7 @@ class Draft:
 
     def finished_before(self, kind: str, hash_: str) -> JsonObject | None:
         """What the status says of a job that has ended, and that may have been removed since."""
-        told = self.instance.status.get("brokers") or []
+        told = dicts(self.instance.status.get("brokers"))
         return next((one for one in told if _ended(one, kind, hash_)), None)
 
     def log_of(self, pod: str, started: str, *, wanted: bool) -> JsonObject:
@@ -179,10 +195,15 @@ class Draft:
 
 def _told_log(status: JsonObject, pod: str, started: str) -> str | None:
     """What the status says already; another pod of that name has another time."""
-    for one in status.get("brokers") or []:
+    for one in dicts(status.get("brokers")):
         if pod in (one.get("name"), one.get("pod")) and one.get("startedAt") == started and "log" in one:
             return str(one["log"])
     return None
+
+
+def _are_same(one: JsonObject, other: JsonObject) -> bool:
+    """Whether both have the same kind and name."""
+    return bool(one["apiVersion"] == other["apiVersion"]) and place(one) == place(other)
 
 
 def _are_of_one_part(exists: JsonObject, body: JsonObject) -> bool:

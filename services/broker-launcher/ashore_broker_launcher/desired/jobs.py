@@ -14,7 +14,7 @@ from typing import Any, Final
 from ashore_broker_launcher.cluster import JOB, JsonObject
 from ashore_broker_launcher.desired import labels
 from ashore_broker_launcher.desired.draft import Draft
-from ashore_broker_launcher.desired.phases import JobState, as_dict, condition, look_at_job, look_at_pod
+from ashore_broker_launcher.desired.phases import JobState, as_dict, condition, dicts, look_at_job, look_at_pod
 from ashore_broker_launcher.desired.placeholder import with_device
 from ashore_broker_launcher.model import HASH, RERUN, Configuration, Instance
 from ashore_broker_launcher.objects import annotation, hash_of, is_leaving
@@ -164,7 +164,7 @@ def _of_its_pod(draft: Draft, job: JsonObject, started: str, *, ended: bool) -> 
 
 
 def _said_before(draft: Draft, job: JsonObject) -> JsonObject:
-    for one in draft.instance.status.get("brokers") or []:
+    for one in dicts(draft.instance.status.get("brokers")):
         if one.get("kind") == JOB.name and one.get("name") == job["metadata"]["name"]:
             return {key: one[key] for key in ("pod", "node", "exitCode", "log") if key in one}
     return {}

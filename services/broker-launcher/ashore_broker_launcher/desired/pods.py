@@ -73,25 +73,25 @@ def _warn(draft: Draft) -> None:
 
 def _placement(draft: Draft, brokers: list[_Broker]) -> Placement:
     instance = draft.instance
+    # What an earlier instance of that name has left still holds the device.
+    former = [_broker(draft, pod) for pod in draft.left_behind(POD.name, PART)]
+    nodes = instance.spec.nodes
     return place_pods(
         instance.metadata.name,
-        instance.spec.nodes,
+        nodes,
         instance.spec.capacity,
         [
-            Held(
-                node=one.node,
-                name=str(one.pod["metadata"]["name"]),
-                leaving=one.look.state == "leaving",
-                serves=one.look.serves,
-                since=one.look.since,
-            )
-            for one in brokers
+            *(_held(one, leaving=one.look.state == "leaving") for one in brokers),
+            *(_held(one, leaving=True) for one in former),
         ],
         ready=draft.world.ready_nodes,
-        failures={
-            node: draft.failures.count(f"{POD.name}/{labels.pod_name(instance, node)}") for node in instance.spec.nodes
-        },
+        failures={node: draft.failures.count(f"{POD.name}/{labels.pod_name(instance, node)}") for node in nodes},
     )
+
+
+def _held(one: _Broker, *, leaving: bool) -> Held:
+    name = str(one.pod["metadata"]["name"])
+    return Held(node=one.node, name=name, leaving=leaving, serves=one.look.serves, since=one.look.since)
 
 
 def _remove(draft: Draft, brokers: list[_Broker], placement: Placement) -> None:

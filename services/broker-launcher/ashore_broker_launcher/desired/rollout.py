@@ -144,5 +144,5 @@ def _canary(canary: int, progress: Sequence[Progress]) -> dict[str, str]:
     open_ = [one.name for one in first if one.outcome != "succeeded"]
     if not open_:
         return {}
-    why = f"the first {canary} have to succeed before it, and {', '.join(repr(name) for name in open_)} have not yet"
+    why = f"the first {canary} have to succeed before it; not yet: {', '.join(repr(name) for name in open_)}"
     return {one.name: why for one in order[canary:]}

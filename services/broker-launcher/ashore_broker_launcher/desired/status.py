@@ -5,7 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 from ashore_broker_launcher.cluster import JOB, JsonObject
 from ashore_broker_launcher.desired.draft import Draft, Problem
-from ashore_broker_launcher.desired.phases import timestamp
+from ashore_broker_launcher.desired.phases import dicts, timestamp
 from ashore_broker_launcher.desired.rollout import Leave, Opening, Progress, opening
 from ashore_broker_launcher.model import Configuration, Instance
 
@@ -139,12 +139,13 @@ def _phase_of(instance: Instance) -> str:
 def _condition(before: JsonObject, kind: str, generation: int, now: float, why: Why) -> JsonObject:
     """A condition; its time stays as long as its status does."""
     status = "True" if why.holds else "False"
-    same = (one for one in before.get("conditions") or [] if one.get("type") == kind and one.get("status") == status)
+    told = (one for one in dicts(before.get("conditions")) if one.get("type") == kind and one.get("status") == status)
+    since = next((one.get("lastTransitionTime") for one in told), None)
     return {
         "type": kind,
         "status": status,
         "reason": why.reason,
         "message": why.message[:_LONGEST_MESSAGE],
         "observedGeneration": generation,
-        "lastTransitionTime": next((one["lastTransitionTime"] for one in same), timestamp(now)),
+        "lastTransitionTime": since or timestamp(now),
     }

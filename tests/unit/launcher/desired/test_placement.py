@@ -147,6 +147,22 @@ def test_defect_2_a_device_that_is_gone_and_back_while_its_pod_is_leaving_gets_i
     assert [one["metadata"]["name"] for one in stage.step().apply] == ["a-cams-4294ea-pod"]
 
 
+def test_defect_2_what_an_earlier_instance_of_that_name_has_left_is_waited_for_and_does_not_last() -> None:
+    it = Stage({"brokerSpec": pods(), "brokerManifests": [{"apiVersion": "v1", "kind": "ConfigMap"}]}, nodes=["a", "b"])
+    it.settle()
+    it.seen["metadata"]["uid"] = "instance-2"
+    it.seen["status"] = {}
+    plan = it.step()
+    assert (plan.apply, plan.delete) == ([], []), "the capacity is one, and the name is taken"
+    assert [one.reason for one in plan.problems] == ["NameTaken"]
+    for child in it.children.values():
+        child["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+    plan = it.step()
+    assert (plan.apply, plan.problems) == ([], [])
+    it.finish_deletions()
+    assert sorted(one["kind"] for one in it.step().apply) == ["ConfigMap", "Pod"]
+
+
 def test_defect_3_a_node_that_is_not_ready_and_comes_back_has_the_same_pod() -> None:
     stage = Stage({"brokerSpec": pods()}, shared=False)
     stage.settle(ready_nodes=frozenset("a"))

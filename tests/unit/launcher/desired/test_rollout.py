@@ -136,7 +136,7 @@ def test_whoever_waits_is_told_for_what() -> None:
     found = leaves(configuration(canary=1), states(a="failed", b="none"), 0.0)
     assert found["b"].waits_for.startswith("'a' has failed")
     found = leaves(configuration(canary=1), states(a="running", b="none"), 0.0)
-    assert found["b"].waits_for == "the first 1 have to succeed before it, and 'a' have not yet"
+    assert found["b"].waits_for == "the first 1 have to succeed before it; not yet: 'a'"
 
 
 def test_outside_of_the_window_no_job_starts() -> None:

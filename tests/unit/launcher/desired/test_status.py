@@ -11,7 +11,7 @@ from ashore_broker_launcher.desired.brokers import (
     configuration_status,
     removal,
 )
-from tests.desired_kit import NOON, Stage, pods
+from tests.desired_kit import NOON, Stage, jobs, pods
 
 
 def condition(status: JsonObject, kind: str) -> JsonObject:
@@ -152,3 +152,10 @@ def test_a_configuration_whose_roll_out_waits_says_for_what() -> None:
         "outdated": 0,
         "waitsFor": "'a' has failed",
     }
+
+
+def test_a_status_of_any_shape_harms_nobody() -> None:
+    it = Stage({"brokerSpec": jobs()})
+    for status in ({"brokers": "x", "conditions": 7}, {"brokers": [1, {}], "conditions": [{"type": "Ready"}, "x"]}):
+        it.seen["status"] = status
+        assert it.settle().status["phase"] == "Pending"
