@@ -32,9 +32,11 @@ Decide = Callable[[Object], Object | None]
 class Kubelets:
     """Several nodes, played for the length of a block."""
 
-    def __init__(self, api: Api, *names: str, decide: Decide = pod_status.running, binds: bool = False) -> None:
+    def __init__(
+        self, api: Api, *names: str, decide: Decide = pod_status.running, binds: bool = False, logs_port: int = 0
+    ) -> None:
         self.decide = decide
-        self._api, self._binds = api, binds
+        self._api, self._binds, self._logs_port = api, binds, logs_port
         self._ready = dict.fromkeys(names, True)
         self._pods: dict[str, Object] = {}
         self._at_work: dict[str, asyncio.Task[None]] = {}
@@ -99,7 +101,8 @@ class Kubelets:
             "capacity": _CAPACITY,
             "allocatable": _CAPACITY,
             "conditions": [ready],
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": name}],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs_port}},
         }
         await self._api.patch(f"/api/v1/nodes/{name}/status", {"status": body})
 

@@ -6,38 +6,10 @@ from tests.kube import binaries, pod_status
 from tests.kube.api import Api, RefusedError, until
 from tests.kube.control_plane import ControlPlane
 from tests.kube.kubelet import Kubelets
+from tests.kube.things import define
 from tests.kube.users import account
 
 THINGS = "/apis/tests.ashore.dev/v1/namespaces/{0}/things"
-DEFINITION = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "things.tests.ashore.dev"},
-    "spec": {
-        "group": "tests.ashore.dev",
-        "scope": "Namespaced",
-        "names": {"plural": "things", "kind": "Thing"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {"size": {"type": "integer"}},
-                                "x-kubernetes-validations": [{"rule": "self.size < 10", "message": "too large"}],
-                            }
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
 JOB = {
     "apiVersion": "batch/v1",
     "kind": "Job",
@@ -55,12 +27,9 @@ def thing(size: int) -> dict[str, object]:
 
 @pytest.fixture
 async def things(kube: Api, kube_namespace: str) -> str:
-    """Define a kind, and wait until it is served."""
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.tests.ashore.dev"
-    await kube.apply(path, DEFINITION)
-    served = THINGS.format(kube_namespace)
-    await until(lambda: kube.there(served), "the new kind is served")
-    return served
+    """Define a kind; the path of its objects."""
+    await define(kube, group="tests.ashore.dev", kind="Thing", plural="things")
+    return THINGS.format(kube_namespace)
 
 
 async def test_it_says_the_version_that_was_asked_for(control_plane: ControlPlane, kube: Api) -> None:
@@ -138,17 +107,9 @@ async def test_who_may_read_may_not_write(kube: Api, kube_namespace: str) -> Non
     reader = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
     async with Api(await account(kube, kube_namespace, "reader", reader)) as somebody:
         maps = f"/api/v1/namespaces/{kube_namespace}/configmaps"
-        await until(lambda: allowed(somebody, maps), "the rights are known")
+        assert await somebody.items(maps) is not None
         with pytest.raises(RefusedError, match="forbidden"):
             await somebody.create(maps, {"metadata": {"name": "one"}})
-
-
-async def allowed(somebody: Api, path: str) -> bool:
-    try:
-        await somebody.items(path)
-    except RefusedError:
-        return False
-    return True
 
 
 async def gone(kube: Api, path: str) -> bool:

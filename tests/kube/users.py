@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.kube.api import Access, Api
+from tests.kube.api import Access, Api, until
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -26,6 +26,7 @@ async def account(api: Api, place: str, name: str, *rules: dict[str, Any], every
     await api.create(f"/api/v1/namespaces/{place}/serviceaccounts", {"metadata": {"name": name}})
     if rules:
         await _allow(api, place, name, list(rules), everywhere=everywhere)
+        await until(lambda: _may(api, place, name, rules[0]), "the rights are known")
     return api.access.as_user(await token(api, place, name))
 
 
@@ -47,3 +48,19 @@ async def _allow(api: Api, place: str, name: str, rules: list[dict[str, Any]], *
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": place}],
     }
     await api.create(f"{path}/{cluster.lower()}rolebindings", binding)
+
+
+async def _may(api: Api, place: str, name: str, rule: dict[str, Any]) -> bool:
+    wanted = {
+        "namespace": place,
+        "verb": rule["verbs"][0],
+        "group": rule["apiGroups"][0],
+        "resource": rule["resources"][0],
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": f"system:serviceaccount:{place}:{name}", "resourceAttributes": wanted},
+    }
+    answer = await api.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])

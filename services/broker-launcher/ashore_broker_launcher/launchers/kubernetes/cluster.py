@@ -18,7 +18,7 @@ from ashore_broker_launcher.cluster import (
 from ashore_broker_launcher.launchers.kubernetes import errors, paths
 from ashore_broker_launcher.launchers.kubernetes.access import Access
 from ashore_broker_launcher.launchers.kubernetes.connection import Answer, TooLargeError
-from ashore_broker_launcher.launchers.kubernetes.http import Http
+from ashore_broker_launcher.launchers.kubernetes.http import Bounds, Http
 from ashore_broker_launcher.launchers.kubernetes.listing import list_all
 from ashore_broker_launcher.launchers.kubernetes.reflector import Patience, Reflector
 
@@ -34,8 +34,8 @@ T = TypeVar("T")
 class KubernetesCluster:
     """A real cluster, for the length of a block: `async with KubernetesCluster(access) as cluster`."""
 
-    def __init__(self, access: Access, *, patience: Patience | None = None) -> None:
-        self._http = Http(access)
+    def __init__(self, access: Access, *, patience: Patience | None = None, bounds: Bounds | None = None) -> None:
+        self._http = Http(access, bounds)
         self._patience = patience or Patience()
         self._kinds: dict[str, dict[str, Kind]] = {}
 

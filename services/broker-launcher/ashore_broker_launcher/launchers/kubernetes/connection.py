@@ -228,7 +228,8 @@ class Connection(asyncio.Protocol):
         self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        # To go on with another protocol was never asked for.
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.abort(Broken(f"what came back is not HTTP: {error}"))
             return
         if self._unparsed > HEADER_LIMIT:

@@ -10,6 +10,10 @@ from ashore_broker_launcher.launchers.kubernetes.connection import Answer
 _GONE: Final = 410
 _WAIT: Final = frozenset({408, 425, 429})
 _FAULT: Final = 500
+_INVALID: Final = 422
+_NO_SUCH_FIELD: Final = "failed to create typed patch object"
+"""So says Kubernetes 1.36, with status 500, of an applied field that the kind does not have, of a key that is there
+twice, and so on. It is nobody's fault but that of who wrote the object."""
 _LONGEST_WAIT: Final = 300.0
 _LONGEST_TEXT: Final = 1000
 
@@ -80,6 +84,8 @@ def meaning(asked: str, status: Status, retry_seconds: float | None = None) -> C
     # To apply something for one life of a name changes the uid of the next, in the eyes of the API server.
     if status.code == 409 or any(cause.field == "metadata.uid" for cause in status.causes):  # noqa: PLR2004
         return Conflict(text)
+    if _NO_SUCH_FIELD in status.message:
+        return Refused(text, _INVALID)
     if status.code >= _FAULT or status.code in _WAIT:
         told = status.details.retry_after if status.details else 0
         return Unreachable(text, retry_seconds if retry_seconds is not None else min(told, _LONGEST_WAIT) or None)

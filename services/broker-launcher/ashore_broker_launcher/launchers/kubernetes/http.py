@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
+
 from ashore_broker_launcher.cluster import Refused, Unreachable
 from ashore_broker_launcher.launchers.kubernetes.access import Access
 from ashore_broker_launcher.launchers.kubernetes.connection import (
@@ -20,22 +22,31 @@ from ashore_broker_launcher.launchers.kubernetes.connection import (
     Whole,
 )
 
-LARGEST_ANSWER: Final = 16 * 1024 * 1024
 LARGEST_ERROR: Final = 65_536
 _MOST_AT_ONCE: Final = 32
-_CONNECT_SECONDS: Final = 10.0
-_ANSWER_SECONDS: Final = 40.0
-"""The API server gives up most questions after 34 s, and says so."""
 _UNAUTHORIZED: Final = 401
 _AGAIN: Final = frozenset({"GET", "PATCH", "PUT", "DELETE"})
 """What may be asked twice: it says what shall be, and for which version or uid."""
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """How much an answer may be, and how long it may take."""
+
+    answer: int = 16 * 1024 * 1024
+    """Bytes, of a whole answer; a page of a list is smaller, unless objects are huge."""
+    event: int = 8 * 1024 * 1024
+    """Bytes, of one event of a watch; an object is at most 1.5 MiB where it is stored."""
+    connect_seconds: float = 10.0
+    answer_seconds: float = 40.0
+    """The API server gives up most questions after 34 s, and says so."""
+
+
 class Http:
     """A pool of connections to one API server."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, bounds: Bounds | None = None) -> None:
         self._access = access
+        self.bounds = bounds or Bounds()
         self._idle: list[Connection] = []
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
         self._prefix = access.url.path.rstrip("/")
@@ -49,31 +60,31 @@ class Http:
         target: str,
         body: bytes = b"",
         coding: str = "application/json",
-        *,
-        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """The answer, whatever its status; raise Unreachable, or TooLargeError."""
         try:
             # The wait for room is none for an answer.
-            async with self._room, asyncio.timeout(_ANSWER_SECONDS):
-                answer = await self._ask_twice(method, target, body, coding, largest)
+            async with self._room, asyncio.timeout(self.bounds.answer_seconds):
+                answer = await self._ask_twice(method, target, body, coding)
                 if answer.status == _UNAUTHORIZED and self._access.credentials.renew():
-                    answer = await self._ask_twice(method, target, body, coding, largest)
+                    answer = await self._ask_twice(method, target, body, coding)
                 return answer
         except TimeoutError as error:
-            raise Unreachable(f"{self._where}: no answer in {_ANSWER_SECONDS:.0f} s to {method} {target}") from error
+            raise Unreachable(
+                f"{self._where}: no answer in {self.bounds.answer_seconds} s to {method} {target}"
+            ) from error
 
     @asynccontextmanager
     async def stream(self, target: str) -> AsyncIterator[tuple[Answer, Stream]]:
         """The head of an answer, and its body while it comes, on a connection that is nobody else's."""
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self.bounds.answer_seconds):
                 connection, stream, head = await self._open_stream(target)
                 if head.status == _UNAUTHORIZED and self._access.credentials.renew():
                     connection.abort()
                     connection, stream, head = await self._open_stream(target)
         except TimeoutError as error:
-            raise Unreachable(f"{self._where}: no answer in {_ANSWER_SECONDS:.0f} s to GET {target}") from error
+            raise Unreachable(f"{self._where}: no answer in {self.bounds.answer_seconds} s to GET {target}") from error
         try:
             yield head, stream
         except Broken as error:
@@ -103,23 +114,23 @@ class Http:
             connection.abort()
             raise
 
-    async def _ask_twice(self, method: str, target: str, body: bytes, coding: str, largest: int) -> Answer:
+    async def _ask_twice(self, method: str, target: str, body: bytes, coding: str) -> Answer:
         question = await self._question(method, target, body, coding)
         try:
             connection = self._kept()
             if connection is not None:
                 try:
-                    return await self._ask_on(connection, question, largest)
+                    return await self._ask_on(connection, question)
                 except Broken as error:
                     # A connection that was idle may have ended while we wrote; a new one tells.
                     if not error.silent or method not in _AGAIN:
                         raise
-            return await self._ask_on(await self._connect(), question, largest)
+            return await self._ask_on(await self._connect(), question)
         except Broken as error:
             raise Unreachable(f"{self._where}: {error}") from error
 
-    async def _ask_on(self, connection: Connection, question: bytes, largest: int) -> Answer:
-        whole = Whole(largest)
+    async def _ask_on(self, connection: Connection, question: bytes) -> Answer:
+        whole = Whole(self.bounds.answer)
         try:
             connection.ask(question, whole)
             answer = await whole.done
@@ -142,7 +153,7 @@ class Http:
         access = self._access
         context = access.tls.context() if access.tls else None
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(self.bounds.connect_seconds):
                 transport, connection = await asyncio.get_running_loop().create_connection(
                     Connection,
                     access.host,
@@ -151,7 +162,9 @@ class Http:
                     server_hostname=access.server_name if context else None,
                 )
         except TimeoutError as error:
-            raise Unreachable(f"{self._where} cannot be reached: no answer in {_CONNECT_SECONDS:.0f} s") from error
+            raise Unreachable(
+                f"{self._where} cannot be reached: no answer in {self.bounds.connect_seconds} s"
+            ) from error
         except OSError as error:
             raise Unreachable(f"{self._where} cannot be reached: {error}") from error
         _keep_alive(transport)

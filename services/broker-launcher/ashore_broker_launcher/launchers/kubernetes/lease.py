@@ -52,6 +52,7 @@ class Leadership:
         self._clock, self._today, self._sleep = clock, today, sleep
         self._lease: JsonObject | None = None
         """As it was seen last."""
+        self._seen: str | None = None
         self._seen_at = 0.0
         self._renewed_at: float | None = None
 
@@ -75,10 +76,7 @@ class Leadership:
         """Renew the Lease, or take it where nobody holds it; what fails is tried with the next step."""
         asked_at = self._clock()
         try:
-            if await self._write_or_wait(asked_at):
-                self._renewed_at = asked_at
-            else:
-                self._renewed_at = None
+            self._renewed_at = asked_at if await self._write_or_wait() else None
         except Conflict:
             # Somebody else was faster; what is there now says who.
             self._lease = None
@@ -91,50 +89,56 @@ class Leadership:
         self._renewed_at = None
         if lease is None or not leads:
             return
-        with suppress(ClusterError):
+        with suppress(ClusterError, TimeoutError):
             # Empty, and as good as over, so that a replica of any release takes it.
             spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
-            await self._cluster.replace(LEASE, {**lease, "spec": spec})
+            async with asyncio.timeout(self._terms.deadline / 2):
+                await self._cluster.replace(LEASE, {**lease, "spec": spec})
 
     async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
         _log.info("this replica leads", identity=self._identity)
         task = asyncio.ensure_future(work())
         try:
             while self.leads and not task.done():
-                await self._sleep(self._terms.every)
-                await self.step()
+                await self._sleep(min(self._terms.every, self._left()))
+                # An API server that does not answer must not keep a replica at work that leads no longer.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._left()):
+                        await self.step()
             if task.done():
                 task.result()
         finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
             _log.info("this replica leads no longer", identity=self._identity)
 
-    async def _write_or_wait(self, asked_at: float) -> bool:
+    def _left(self) -> float:
+        """How long it still leads if it cannot renew."""
+        return 0.0 if self._renewed_at is None else max(0.0, self._renewed_at + self._terms.deadline - self._clock())
+
+    async def _write_or_wait(self) -> bool:
         """Whether the Lease is ours now."""
-        lease = self._lease if self._renewed_at is not None and self._lease is not None else await self._look(asked_at)
+        lease = self._lease if self._renewed_at is not None and self._lease is not None else await self._look()
         if lease is None:
-            self._see(await self._cluster.create(LEASE, self._new()), asked_at)
+            self._see(await self._cluster.create(LEASE, self._new()))
             return True
         if not self._is_free(lease):
             return False
-        self._see(await self._cluster.replace(LEASE, {**lease, "spec": self._spec(lease.get("spec") or {})}), asked_at)
+        self._see(await self._cluster.replace(LEASE, {**lease, "spec": self._spec(lease.get("spec") or {})}))
         return True
 
-    async def _look(self, at: float) -> JsonObject | None:
+    async def _look(self) -> JsonObject | None:
         try:
             lease = await self._cluster.get(LEASE, self._namespace, self._name)
         except NotFound:
             return None
-        self._see(lease, at)
+        self._see(lease)
         return lease
 
-    def _see(self, lease: JsonObject, at: float) -> None:
-        """What counts is when a change was seen; that it is still the same is no news."""
-        before = self._lease["metadata"].get("resourceVersion") if self._lease else None
-        if before != lease["metadata"].get("resourceVersion"):
-            self._seen_at = at
+    def _see(self, lease: JsonObject) -> None:
+        """What counts is when a change was seen, after the answer has come; that it is still the same is no news."""
+        if self._seen != lease["metadata"].get("resourceVersion"):
+            self._seen, self._seen_at = lease["metadata"].get("resourceVersion"), self._clock()
         self._lease = lease
 
     def _is_free(self, lease: JsonObject) -> bool:

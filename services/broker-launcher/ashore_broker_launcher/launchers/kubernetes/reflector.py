@@ -22,8 +22,6 @@ from ashore_broker_launcher.launchers.kubernetes.http import LARGEST_ERROR, Http
 from ashore_broker_launcher.launchers.kubernetes.listing import list_all, trimmed
 from ashore_broker_launcher.objects import key_of, uid_of
 
-LARGEST_EVENT: Final = 8 * 1024 * 1024
-"""An object is at most 1.5 MiB where it is stored."""
 _DOUBTS: Final = 5
 """After so many failures the version is doubted too."""
 _OK: Final = 200
@@ -131,7 +129,7 @@ class Reflector:
         if head.status != _OK:
             raise errors.failure(f"watch {self._kind.plural}", await _whole(head, stream))
         seen = 0
-        async with aclosing(stream.lines(LARGEST_EVENT)) as lines:
+        async with aclosing(stream.lines(self._http.bounds.event)) as lines:
             async for line in lines:
                 self._take_line(line)
                 seen += 1
