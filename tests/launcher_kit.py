@@ -122,7 +122,7 @@ class World:
         """A launcher at work, for the length of a block."""
         chosen = BrokerLauncherSettings(namespace=self.namespace, **settings)
         parts, reconciler = put_together(chosen, self.bus, self.cluster, Metrics(), "test")
-        tasks = [asyncio.ensure_future(task()) for task in (*reconciler.tasks(), reconciler.lead)]
+        tasks = [asyncio.ensure_future(task()) for task in (parts.view.run, *reconciler.tasks(), reconciler.lead)]
         try:
             yield parts
             raise_crashed(tasks)

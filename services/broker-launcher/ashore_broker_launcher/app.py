@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ashore.bus import Bus
-from ashore.service import App, Context
+from ashore.http.server import bind
+from ashore.service import App, Context, StartError
 from ashore.telemetry import Metrics
+from ashore_broker_launcher.admission.certificate import WebhookCertificate
 from ashore_broker_launcher.admission.checks import Rules
-from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Conflict, Kind, NotFound, Unreachable
+from ashore_broker_launcher.admission.serving import Webhook
+from ashore_broker_launcher.admission.webhook import WebhookApi
+from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Conflict, Kind, NotFound, Refused, Unreachable
 from ashore_broker_launcher.config import BrokerLauncherSettings
-from ashore_broker_launcher.launchers.opening import opened
+from ashore_broker_launcher.launchers.opening import Opened, opened
 from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
@@ -39,12 +43,17 @@ def put_together(
         queue=WorkQueue(look),
         recorder=Recorder(cluster, replica, time.time),
         numbers=Numbers(metrics.registry),
-        rules=Rules(manifest_kinds=settings.manifest_kinds),
+        rules=rules_of(settings),
         clock=time.time,
     )
     parts.numbers.waiting.set_function(lambda: len(parts.queue))
     reconciler = Reconciler(parts)
     return parts, reconciler
+
+
+def rules_of(settings: BrokerLauncherSettings) -> Rules:
+    """What configurations may say."""
+    return Rules(manifest_kinds=settings.manifest_kinds, shared_namespaces=settings.shared_namespaces)
 
 
 @asynccontextmanager
@@ -53,17 +62,45 @@ async def build(context: Context[BrokerLauncherSettings]) -> AsyncIterator[App]:
     settings = context.settings
     async with opened(settings, context.replica) as launcher:
         parts, reconciler = put_together(settings, context.bus, launcher.cluster, context.metrics, context.replica)
+        webhook = make_webhook(settings, launcher)
 
         async def lead() -> None:
+            await launcher.ready()
             await launcher.lead(reconciler.lead)
 
-        async def reflected() -> None:
-            """Raise Unreachable as long as the cluster has not been read."""
+        async def reflect() -> None:
+            await launcher.ready()
+            await parts.view.run()
+
+        async def is_read() -> None:
+            await launcher.check()
             if not parts.view.is_synced():
                 raise Unreachable("the cluster has not been read yet")
 
         yield App(
-            tasks=[*reconciler.tasks(), lead, *launcher.tasks],
-            checks={"cluster": reflected},
-            problems={NotFound: 404, Conflict: 409, Unreachable: 503, ClusterError: 502},
+            tasks=[
+                reflect,
+                lead,
+                *reconciler.tasks(),
+                *launcher.tasks,
+                *((webhook.look_after, webhook.serve) if webhook else ()),
+            ],
+            checks={"cluster": is_read, **({"webhook": webhook.check} if webhook else {})},
+            problems={NotFound: 404, Conflict: 409, Refused: 422, Unreachable: 503, ClusterError: 502},
         )
+
+
+def make_webhook(settings: BrokerLauncherSettings, launcher: Opened) -> Webhook | None:
+    """The admission webhook, where the settings want one and somebody could ask it; raise StartError."""
+    if settings.webhook_port is None or launcher.checker is None:
+        return None
+    namespace = settings.webhook_host.split(".")[1]
+    hosts = [settings.webhook_host, settings.webhook_host.removesuffix(".svc")]
+    folder = settings.data_dir / "webhook"
+    try:
+        listener = bind(settings.host, settings.webhook_port)
+    except OSError as error:
+        place = f"{settings.host}:{settings.webhook_port}"
+        raise StartError(f"cannot listen on {place} ({error.strerror}): set ASHORE_WEBHOOK_PORT") from error
+    certificate = WebhookCertificate(launcher.cluster, folder, namespace=namespace, hosts=hosts)
+    return Webhook(WebhookApi(rules_of(settings), launcher.checker), certificate, listener)

@@ -1,6 +1,7 @@
 """Which launcher: a cluster's, or the one that only shows."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,10 @@ import structlog
 import yaml
 
 from ashore.service import StartError
+from ashore_broker_launcher.admission.trial import Checker
 from ashore_broker_launcher.cluster import CONFIGURATION, Cluster, ClusterError, JsonObject, Kind
 from ashore_broker_launcher.config import BrokerLauncherSettings
+from ashore_broker_launcher.crds.keeping import Definitions
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 
 LEASE_NAME: Final = "ashore-broker-launcher"
@@ -31,6 +34,12 @@ class Opened(NamedTuple):
     cluster: Cluster
     lead: Lead
     leads: Callable[[], bool]
+    ready: Callable[[], Awaitable[None]]
+    """Returns once the cluster can be used."""
+    check: Callable[[], Awaitable[None]]
+    """Raises ClusterError as long as it cannot."""
+    checker: Checker | None = None
+    """Who can be asked whether a broker would be taken."""
     tasks: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
@@ -56,15 +65,21 @@ async def opened(settings: BrokerLauncherSettings, replica: str) -> AsyncIterato
 
     async with KubernetesCluster(access) as cluster:
         leadership = Leadership(cluster, settings.lease_namespace, LEASE_NAME, replica)
+        definitions = Definitions(cluster, install=settings.install_crds)
         log.info("cluster found", host=access.host)
-        yield Opened("kubernetes", cluster, leadership.run, lambda: leadership.leads)
+        leads = functools.partial(getattr, leadership, "leads")
+        yield Opened("kubernetes", cluster, leadership.run, leads, definitions.wait, definitions.check, cluster)
 
 
 def _dry_run(settings: BrokerLauncherSettings) -> Opened:
     cluster = MemoryCluster(_show)
     folder = settings.manifests
     tasks = (lambda: _read_folder(cluster, folder),) if folder is not None else ()
-    return Opened("dry-run", cluster, lambda work: work(), lambda: True, tasks)
+    return Opened("dry-run", cluster, lambda work: work(), lambda: True, _at_once, _at_once, tasks=tasks)
+
+
+async def _at_once() -> None:
+    """There is nothing to wait for."""
 
 
 def _show(verb: str, kind: Kind, body: JsonObject) -> None:

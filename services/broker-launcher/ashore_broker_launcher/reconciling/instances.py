@@ -23,8 +23,8 @@ from ashore_broker_launcher.cluster import (
     Refused,
 )
 from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
-from ashore_broker_launcher.model import HASH, Configuration, Instance
-from ashore_broker_launcher.objects import annotation, covers, is_leaving, key_of, uid_of
+from ashore_broker_launcher.model import Configuration, Instance
+from ashore_broker_launcher.objects import covers, is_leaving, key_of, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
@@ -90,7 +90,7 @@ class InstancePass:
         return World(
             now=parts.clock(),
             ready_nodes=parts.nodes.ready(),
-            children=self._children(instance.metadata.uid),
+            children=self._children(key),
             failures=self._failures.get(key, Failures()),
             may_start=turn.may_start,
             may_replace=turn.may_replace,
@@ -99,11 +99,10 @@ class InstancePass:
             logs=self._logs.get(key, {}),
         )
 
-    def _children(self, uid: str) -> list[JsonObject]:
-        """What the instance owns, and the pods of its jobs, each saying of what kind it is."""
-        owned = self._parts.view.owned(uid)
-        of_jobs = [one for kind, body in owned if kind == JOB for one in self._parts.view.owned(uid_of(body))]
-        return [{**body, "apiVersion": kind.api_version, "kind": kind.name} for kind, body in (*owned, *of_jobs)]
+    def _children(self, key: Key) -> list[JsonObject]:
+        """All that serves the instance, pods of its jobs included, each saying of what kind it is."""
+        found = self._parts.view.of_instance(key)
+        return [{**body, "apiVersion": kind.api_version, "kind": kind.name} for kind, body in found]
 
     async def _carry_out(self, found: Plan, instance: Instance, about: JsonObject) -> None:
         async with asyncio.TaskGroup() as group:
@@ -124,7 +123,6 @@ class InstancePass:
         parts = self._parts
         try:
             kind = await parts.cluster.kind(body["apiVersion"], body["kind"])
-            await parts.follow(kind)
             written = await self._write(kind, body)
         except (Refused, NotFound, Conflict) as error:
             await self._refused(body, instance, about, error)
@@ -134,6 +132,9 @@ class InstancePass:
 
     async def _write(self, kind: Kind, body: JsonObject) -> JsonObject:
         cluster = self._parts.cluster
+        if not kind.namespaced:
+            raise Refused(f"a {kind.name} belongs to the whole cluster, which no configuration may change", 403)
+        await self._parts.follow(kind)
         if kind in (POD, JOB) and not uid_of(body):
             # What is new must be new: an object of that name that is there already is somebody else's.
             return await cluster.create(kind, body)
@@ -153,7 +154,7 @@ class InstancePass:
         parts, key = self._parts, instance.key
         what = f"{body['kind']} {body['metadata']['name']}"
         failures = self._failures.get(key, Failures())
-        self._failures[key] = failures.refused(body, annotation(body, HASH), parts.clock(), str(error))
+        self._failures[key] = failures.refused(body, parts.clock(), str(error))
         log.warning("workload refused", what=what, instance="/".join(key), reason=str(error))
         await parts.recorder.record(about, "Warning", "BrokerRefused", f"{what} could not be made: {error}")
         parts.queue.add(Item("instance", key))
@@ -181,7 +182,7 @@ class InstancePass:
         news = telling.of_instance(instance, seen, parts.ledger.instance(key))
         if news is not None:
             await parts.ledger.tell(news)
-        children = self._children(instance.metadata.uid)
+        children = self._children(key)
         there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}))
         for event in telling.of_workloads(instance, there, parts.ledger.workloads(key), causes):
             await parts.ledger.tell(event)

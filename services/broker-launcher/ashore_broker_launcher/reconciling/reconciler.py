@@ -58,7 +58,7 @@ class Reconciler:
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
         """What everybody does, leading or not."""
         parts = self._parts
-        return [parts.view.run, parts.ledger.follow, parts.handing.follow, self.seeing.follow, self.seeing.watch_agents]
+        return [parts.ledger.follow, parts.handing.follow, self.seeing.follow, self.seeing.watch_agents]
 
     async def lead(self) -> None:
         """Look at everything once, and from then on at what changes, until cancelled."""

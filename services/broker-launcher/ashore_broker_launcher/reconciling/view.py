@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from ashore_broker_launcher.cluster import Change, Cluster, JsonObject, Key, Kind, Reflection
-from ashore_broker_launcher.objects import is_leaving, key_of, owner_uid, uid_of
+from ashore_broker_launcher.model import INSTANCE_LABEL
+from ashore_broker_launcher.objects import is_leaving, key_of, label, owner_uid, uid_of
 
 Place = tuple[Kind, Key]
 Listener = Callable[[Kind, Change], None]
@@ -23,7 +24,8 @@ class View:
         self._reflections: dict[Kind, Reflection] = {}
         self._added = asyncio.Event()
         self._written: dict[Place, JsonObject] = {}
-        self._owned: defaultdict[str, set[Place]] = defaultdict(set)
+        self._owned: defaultdict[object, set[Place]] = defaultdict(set)
+        """By the uid of the controller, and by namespace and label of the instance."""
 
     def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> bool:
         """Follow this kind as well, from now on or from when `run` runs; whether that is new."""
@@ -69,7 +71,14 @@ class View:
 
     def owned(self, uid: str) -> list[tuple[Kind, JsonObject]]:
         """All objects whose controller has this uid."""
-        places = sorted(self._owned.get(uid, ()), key=lambda place: (place[0].name, place[1]))
+        return self._indexed(uid)
+
+    def of_instance(self, instance: Key) -> list[tuple[Kind, JsonObject]]:
+        """All objects that say they serve an instance of this name: pods of its jobs too, and an earlier one's."""
+        return self._indexed(instance)
+
+    def _indexed(self, owner: object) -> list[tuple[Kind, JsonObject]]:
+        places = sorted(self._owned.get(owner, ()), key=lambda place: (place[0].name, place[1]))
         found = ((kind, self.get(kind, key)) for kind, key in places)
         return [(kind, body) for kind, body in found if body is not None]
 
@@ -107,12 +116,19 @@ class View:
             self._changed(kind, change)
 
     def _index(self, place: Place, before: JsonObject | None, now: JsonObject | None) -> None:
-        if before is not None and (uid := owner_uid(before)):
-            self._owned[uid].discard(place)
-            if not self._owned[uid]:
-                del self._owned[uid]
-        if now is not None and (uid := owner_uid(now)):
-            self._owned[uid].add(place)
+        for owner in _owners(before) if before is not None else ():
+            self._owned[owner].discard(place)
+            if not self._owned[owner]:
+                del self._owned[owner]
+        for owner in _owners(now) if now is not None else ():
+            self._owned[owner].add(place)
+
+
+def _owners(body: JsonObject) -> Iterator[object]:
+    if uid := owner_uid(body):
+        yield uid
+    if name := label(body, INSTANCE_LABEL):
+        yield key_of(body)[0], name
 
 
 def _outdated(written: JsonObject, change: Change) -> bool:

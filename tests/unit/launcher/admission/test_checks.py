@@ -187,8 +187,8 @@ def test_depth_is_no_danger(field: str, make: Any, depth: int) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        "spec", "metadata", "discoveryHandler", "capacity", "brokerSpec", "brokerManifests", "brokerProperties", "match",
-        "departure", "identity", "nodes", "rollout", "instanceServiceSpec",
+        "spec", "metadata", "discoveryHandler", "capacity", "brokerSpec", "brokerManifests", "brokerProperties",
+        "match", "departure", "identity", "nodes", "rollout", "instanceServiceSpec",
     ],
 )  # fmt: skip
 def test_a_wrong_type_anywhere_is_told_and_breaks_nothing(field: str, wrong: Any) -> None:

@@ -74,6 +74,13 @@ class KubernetesCluster:
         target = paths.collection(kind, metadata.get("namespace") or "") + paths.query(fieldManager=MANAGER)
         return _object(await self._ask("POST", target, asked, body), asked)
 
+    async def check(self, kind: Kind, body: JsonObject) -> None:
+        """Create an object for a trial, which stores nothing; Refused also for a field that is not known."""
+        metadata = body.get("metadata") or {}
+        asked = _asked("try", kind, metadata.get("namespace"), metadata.get("name"))
+        wanted = paths.query(fieldManager=MANAGER, dryRun="All", fieldValidation="Strict")
+        await self._ask("POST", paths.collection(kind, metadata.get("namespace") or "") + wanted, asked, body)
+
     async def apply(self, kind: Kind, body: JsonObject, *, manager: str = MANAGER) -> JsonObject:
         """See Cluster."""
         return await self._apply(kind, body, "", manager)
