@@ -26,6 +26,8 @@ class PodLook(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     exit_code: int | None = None
     serves: bool = False
+    ran: float = 0.0
+    """For how many seconds the container that ran longest did, where it has ended."""
 
     @property
     def pending_until(self) -> float:
@@ -47,6 +49,7 @@ def look_at_pod(pod: JsonObject, now: float) -> PodLook:
         reason=reason,
         message=message,
         exit_code=_exit_code(status),
+        ran=max(map(_ran, _containers(status)), default=0.0),
         serves=not is_leaving(pod) and phase == "Running" and condition(status, "Ready").get("status") != "False",
     )
 
@@ -113,6 +116,12 @@ def _exit_code(status: JsonObject) -> int | None:
                 codes.append(code)
                 break
     return next((code for code in codes if code), codes[0] if codes else None)
+
+
+def _ran(container: JsonObject) -> float:
+    """A pod that its kubelet has refused has no container, and did not run, however long it is there."""
+    ended = as_dict(as_dict(container.get("state")).get("terminated"))
+    return max(0.0, seconds(ended.get("finishedAt")) - seconds(ended.get("startedAt")))
 
 
 def _containers(status: JsonObject) -> list[JsonObject]:

@@ -149,8 +149,7 @@ def _judge(draft: Draft, one: _Broker, *, spare: bool) -> None:
 def _replace(draft: Draft, one: _Broker, weight: int) -> None:
     """Remove a failed pod when the next attempt is due; with a weight of PATIENCE that is on another node."""
     look, now = one.look, draft.world.now
-    ran = now - look.since if look.state == "failed" else 0.0
-    draft.failures = draft.failures.failed(one.pod, now, look.reason or look.phase, ran=ran, weight=weight)
+    draft.failures = draft.failures.failed(one.pod, now, look.reason or look.phase, ran=look.ran, weight=weight)
     streak = draft.failures.of(place(one.pod), annotation(one.pod, HASH))
     if streak is None or streak.due <= now:
         draft.doom(one.pod, "failed")

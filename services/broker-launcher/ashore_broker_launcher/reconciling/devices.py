@@ -4,7 +4,6 @@ A device that nobody tells any more loses its instance only where that is certai
 it is gone, or has told all that it sees. After a loss of the bus's data, or of an agent, instances stay.
 """
 
-import asyncio
 from typing import Final
 
 import structlog
@@ -18,6 +17,7 @@ from ashore_broker_launcher.presence import Sighting
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.reading import read_configuration
+from ashore_broker_launcher.reconciling.together import together
 
 _SPEC: Final = ("configurationName", "cdiName", "capacity", "brokerProperties", "shared", "nodes", "deviceUsage")
 
@@ -96,9 +96,7 @@ class DevicePass:
         """The instance goes, and what it owns: the cluster would see to that too, but half a second later."""
         parts, key = self._parts, key_of(existing)
         owned = [(kind, body) for kind, body in parts.view.owned(uid_of(existing)) if not is_leaving(body)]
-        async with asyncio.TaskGroup() as group:
-            for kind, body in ((INSTANCE, existing), *owned):
-                group.create_task(self._delete(kind, body))
+        await together(*(self._delete(kind, body) for kind, body in ((INSTANCE, existing), *owned)))
         parts.queue.add(Item("instance", key))
         log.info("instance removed", instance="/".join(key), device=annotation(existing, DEVICE))
 

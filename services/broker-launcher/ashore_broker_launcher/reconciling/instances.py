@@ -4,7 +4,6 @@ The order matters where the launcher is killed in between: objects first, then t
 compared with what is there before, so that the next pass finds what is left to do.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -29,6 +28,7 @@ from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.reading import read_configuration, read_instance
+from ashore_broker_launcher.reconciling.together import together
 from ashore_broker_launcher.reconciling.workloads import workloads
 
 _LOG_LINES = 20
@@ -105,9 +105,7 @@ class InstancePass:
         return [{**body, "apiVersion": kind.api_version, "kind": kind.name} for kind, body in found]
 
     async def _carry_out(self, found: Plan, instance: Instance, about: JsonObject) -> None:
-        async with asyncio.TaskGroup() as group:
-            for body in found.apply:
-                group.create_task(self._apply(body, instance, about))
+        await together(*(self._apply(body, instance, about) for body in found.apply))
         for doomed in found.delete:
             await self._delete(doomed)
 

@@ -6,6 +6,7 @@ import pytest
 
 from ashore_broker_launcher.desired.brokers import Failures
 from ashore_broker_launcher.desired.failures import delay
+from ashore_broker_launcher.desired.phases import timestamp
 from tests.desired_kit import NOON, Stage, pods
 
 POD = "Pod/a-cams-4294ea-pod"
@@ -175,7 +176,8 @@ def test_a_pod_that_failed_after_ten_minutes_is_replaced_at_once_though_nobody_l
     started = it.only("Pod")["status"]
     it.wait(601)
     it.becomes("Pod", "Failed")
-    it.only("Pod")["status"]["startTime"] = started["startTime"]
+    times = {"startedAt": started["startTime"], "finishedAt": timestamp(it.now)}
+    it.only("Pod")["status"]["containerStatuses"] = [{"state": {"terminated": {"exitCode": 1, **times}}}]
     it.step()
     assert it.told[-1] == (POD, "failed")
 
