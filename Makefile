@@ -33,6 +33,7 @@ lint: $(READY) ## check style, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(PACKAGES)
+	MYPYPATH=examples/camera-firmware $(BIN)/mypy --strict examples/camera-firmware/camera_firmware
 	$(BIN)/lint-imports
 
 bench: $(READY) ## measure onboardings per second and CPU per device
