@@ -122,7 +122,9 @@ class Camera:
 
     def upload(self, where: Place, image: Image, seconds: float, between: Callable[[], object]) -> Answer:
         """Send the image. Where only HTTP Digest is missing it is sent again, after `between`."""
-        headers = {"Content-Type": "application/octet-stream"}
+        # Who asks for HTTP Digest mostly does so everywhere, and some end the connection instead of hearing us out.
+        headers = self._proven(_Proof.HTTP, where)[0] if self._proof is _Proof.HTTP else {}
+        headers["Content-Type"] = "application/octet-stream"
         answer = self._send(where, headers, image.blocks(), image.size, seconds)
         asked = security.challenge(answer.challenges)
         if answer.status != _UNAUTHORISED or asked is None or self._credential is None:
@@ -168,7 +170,7 @@ class Camera:
         body = soap.envelope(operation, content, security_header)
         return self._send(self._where, headers, [body], len(body), self._seconds)
 
-    def _proven(self, proof: _Proof) -> tuple[dict[str, str], str]:
+    def _proven(self, proof: _Proof, where: Place | None = None) -> tuple[dict[str, str], str]:
         """Headers of HTTP and of SOAP; a nonce, and the camera's clock, are good for one question."""
         if proof is _Proof.NONE or self._credential is None:
             return {}, ""
@@ -176,7 +178,9 @@ class Camera:
             at = time.time() + self._clock_skew()
             return {}, security.username_token(self._credential, secrets.token_bytes(16), at)
         asked = security.challenge(self._put("GetDeviceInformation", "", _Proof.NONE).challenges)
-        return {"Authorization": self._authorization(asked, self._credential, self._where)} if asked else {}, ""
+        if asked is None:
+            return {}, ""
+        return {"Authorization": self._authorization(asked, self._credential, where or self._where)}, ""
 
     def _clock_skew(self) -> float:
         """By how much its clock is ahead of ours; cameras without NTP are years behind, and refuse our time."""

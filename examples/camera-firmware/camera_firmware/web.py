@@ -189,7 +189,10 @@ def _sent(where: Place, request: Request, sock: socket.socket) -> http.client.HT
 
 def _has_answered(sock: socket.socket) -> bool:
     # TLS has words of its own to say while nothing was answered.
-    return not isinstance(sock, ssl.SSLSocket) and bool(select.select([sock], [], [], 0)[0])
+    if isinstance(sock, ssl.SSLSocket) or not select.select([sock], [], [], 0)[0]:
+        return False
+    # "100 Continue" is no answer; some say it without being asked.
+    return not sock.recv(12, socket.MSG_PEEK).endswith(b" 100")
 
 
 def blocks(response: http.client.HTTPResponse, largest: int) -> Iterator[bytes]:

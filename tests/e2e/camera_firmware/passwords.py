@@ -40,6 +40,9 @@ class Passwords:
         self._given.add(nonce)
         return f'Digest realm="camera", nonce="{nonce}", qop="auth", algorithm=SHA-256, opaque="o"'
 
+    def forget(self) -> None:
+        self._given.clear()
+
     def wrong_digest(self, headers: "Message[str, str]", target: str) -> str:
         fields = dict(re.findall(r'(\w+)="?([^",]*)"?', headers.get("Authorization", "").removeprefix("Digest ")))
         if fields.get("nonce") not in self._given:

@@ -47,6 +47,9 @@ class Switches:
     way: str = "http"
     """`http`, `mtom`, `none`, or `old` for one that only knows GetCapabilities."""
     upload_wants_digest: bool = False
+    upload_knows_nonces: bool = True
+    """Whether a nonce that it has given elsewhere is good for an upload."""
+    says_continue: bool = False
     upload_status: int = 0
     upload_uri: str = "/upload"
     upload_delay: str = "PT0.1S"
@@ -235,6 +238,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.reply(*answers.answer(camera, operation))
 
     def _upload(self, camera: Camera) -> None:
+        if camera.switches.says_continue:
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not camera.switches.upload_knows_nonces:
+            camera.passwords.forget()
+            camera.switches.upload_knows_nonces = True
         if camera.switches.upload_wants_digest and camera.passwords.wrong_digest(self.headers, self.path):
             self.reply(401, b"", {"WWW-Authenticate": camera.passwords.challenge()})
             return

@@ -27,6 +27,12 @@ def test_a_camera_that_signs_its_certificate_itself_gets_its_firmware(at: At, ce
     desk.run().ended(Exit.DONE, "upgraded")
 
 
+def test_a_camera_that_wants_http_digest_over_tls_gets_its_firmware(at: At, certificate: Certified) -> None:
+    desk = at(certificate=certificate.certificate, accepts="digest", upload_wants_digest=True)
+    desk.put(image_for("M1", "2.0.0", size=12_000_000))
+    desk.run().ended(Exit.DONE, "upgraded")
+
+
 def test_a_camera_of_the_authority_gets_its_firmware(at: At, certificate: Certified, tmp_path: Path) -> None:
     desk = at(certificate=certificate.certificate, host=HOST)
     ca_file = tmp_path / "ca.pem"

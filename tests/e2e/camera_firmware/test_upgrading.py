@@ -30,6 +30,12 @@ def upgraded(desk: Desk, run: Run) -> None:
         pytest.param({}, id="WS-Security"),
         pytest.param({"accepts": "digest"}, id="HTTP Digest"),
         pytest.param({"accepts": "digest", "upload_wants_digest": True}, id="HTTP Digest for the upload too"),
+        pytest.param({"upload_wants_digest": True}, id="HTTP Digest for the upload alone"),
+        pytest.param(
+            {"accepts": "digest", "upload_wants_digest": True, "upload_knows_nonces": False},
+            id="HTTP Digest for the upload with nonces of its own",
+        ),
+        pytest.param({"says_continue": True}, id="100 Continue without being asked"),
         pytest.param({"accepts": "anybody"}, id="no password at all"),
         pytest.param({"clock": -YEARS}, id="a clock of another century"),
         pytest.param({"clock": 3600.0, "clock_after": -YEARS}, id="a clock that a reboot sets back"),
@@ -44,6 +50,7 @@ def upgraded(desk: Desk, run: Run) -> None:
 )
 def test_a_camera_gets_its_firmware(at: At, switches: dict[str, Any]) -> None:
     desk = at(**switches)
+    desk.put(image_for("M1", "2.0.0", size=12_000_000))
     upgraded(desk, desk.run())
 
 
