@@ -147,7 +147,7 @@ class Upgrade:
         except (EndedError, BadAnswerError, NotThereError, RefusedError, FaultError) as error:
             self._notes.drop()
             raise error if isinstance(error, EndedError) else EndedError(Exit.UPLOAD_FAILED, str(error)) from error
-        self._note()
+        self._note_again()
         self._verify(broken)
 
     def _note(self) -> None:
@@ -158,21 +158,29 @@ class Upgrade:
     def _renew(self) -> None:
         """An upload may take longer than a reboot."""
         if self._noted_at is not None and time.monotonic() - self._noted_at > _NOTED_EVERY:
+            self._note_again()
+
+    def _note_again(self) -> None:
+        try:
             self._note()
+        except EndedError as error:
+            # What has begun is worse broken off than without a note.
+            _log.info("%s", error.why)
 
     def _verify(self, broken: str) -> None:
         verifying = Verifying(self._camera, self._settings.patience)
         try:
             verifying.wait(self._settings.wanted, self._down)
         except EndedError as error:
+            # Who is away, or says nothing, may have either version.
+            self.after = verifying.found if error.code is Exit.VERSION else ""
             if error.code is not Exit.VERSION:
                 raise
             self._notes.drop()
             if broken and not verifying.gone:
                 raise EndedError(Exit.UPLOAD_BROKEN, f"the upload broke off: {broken}; {error.why}") from error
             raise
-        finally:
-            self.after = verifying.found or self.after
+        self.after = self._settings.wanted
         self._notes.drop()
 
 

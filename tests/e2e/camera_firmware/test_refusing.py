@@ -1,5 +1,6 @@
 """What ends a run, at which code, and what is left of the camera: nothing of it was touched before, none is bricked."""
 
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -215,6 +216,22 @@ def test_a_folder_for_notes_that_cannot_be_written_ends_it_before_the_upload(at:
     desk = at()
     desk.run(CAMERA_STATE_DIR=str(desk.image)).ended(Exit.SETTINGS, "refused", "CAMERA_STATE_DIR")
     assert "upload" not in desk.camera.journal
+
+
+def test_a_folder_for_notes_that_is_lost_on_the_way_ends_nothing(at: At) -> None:
+    desk = at()
+    desk.put(image_for("M1", "2.0.0", size=12_000_000))
+    desk.camera.at["half"] = lambda: shutil.rmtree(desk.state)
+    run = desk.run()
+    run.ended(Exit.DONE, "upgraded")
+    assert "CAMERA_STATE_DIR cannot be written" in run.log
+
+
+@pytest.mark.parametrize("switches", [{"returns": False}, {"forgets_users": True}])
+def test_the_report_tells_no_version_that_nobody_knows(at: At, switches: dict[str, Any]) -> None:
+    desk = at(**switches)
+    report = desk.run(CAMERA_REBOOT_SECONDS="2").report
+    assert (report["from"], report["to"]) == ("1.0.0", "")
 
 
 @pytest.mark.parametrize("trick", [one for one in TRICKS if one not in ("a drop at a time", "lines and colours")])
