@@ -35,7 +35,7 @@ class Window:
             day = today + timedelta(days=number)
             if day.weekday() not in self.days:
                 continue
-            last = day + timedelta(days=1) if self.end <= self.begin else day
+            last = day + timedelta(days=1) if self.end < self.begin else day
             begin = datetime.combine(day, self.begin, self.zone).astimezone(UTC)
             end = datetime.combine(last, self.end, self.zone).astimezone(UTC)
             # In the night in which clocks go forward its hours may not exist.
@@ -50,6 +50,10 @@ def read(environ: Mapping[str, str]) -> Window | None:
         return None
     if not (begin and end):
         raise ValueError("a window needs MAINTENANCE_FROM and MAINTENANCE_TO")
+    if _time(begin) == _time(end):
+        raise ValueError(
+            f"a window from {begin} to {end} is never open; leave MAINTENANCE_... out for no window at all"
+        )
     return Window(_days(days), _time(begin), _time(end), _zone(zone or "UTC"))
 
 

@@ -34,7 +34,6 @@ def at(text: str) -> datetime:
         # Over midnight it belongs to the day on which it begins.
         ({"begin": "22:00", "end": "02:00", "days": "fri"}, "2026-11-28 01:00", None),
         ({"begin": "22:00", "end": "02:00", "days": "fri"}, "2026-11-27 01:00", "2026-11-27 22:00"),
-        ({"begin": "00:00", "end": "00:00"}, "2026-11-26 12:00", None),
         # On 29 March the clock goes from 02:00 to 03:00, on 25 October from 03:00 to 02:00.
         ({}, "2026-03-29 01:30", "2026-03-29 03:00"),
         ({}, "2026-03-29 03:30", None),
@@ -55,6 +54,11 @@ def test_when_it_opens_is_told_in_its_own_time_zone() -> None:
 def test_another_time_zone_is_another_window() -> None:
     assert window(zone="Asia/Tokyo").opens(at("2026-11-25 18:00")) is None
     assert window(zone="UTC").opens(at("2026-11-26 02:30")) is not None
+
+
+def test_one_that_is_never_open_is_refused() -> None:
+    with pytest.raises(ValueError, match="never open"):
+        window("02:00", "02:00")
 
 
 def test_where_nothing_is_said_there_is_none() -> None:
