@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-NAMES: Final = ("MAINTENANCE_DAYS", "MAINTENANCE_FROM", "MAINTENANCE_TO", "MAINTENANCE_TIME_ZONE")
+NAMES: Final = ("MAINTENANCE_DAYS", "MAINTENANCE_FROM", "MAINTENANCE_UNTIL", "MAINTENANCE_TIME_ZONE")
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,9 @@ def read(environ: Mapping[str, str]) -> Window | None:
     if not (days or begin or end or zone):
         return None
     if not (begin and end):
-        raise ValueError("a window needs MAINTENANCE_FROM and MAINTENANCE_TO")
+        raise ValueError("a window needs MAINTENANCE_FROM and MAINTENANCE_UNTIL")
     if _time(begin) == _time(end):
-        raise ValueError(
-            f"a window from {begin} to {end} is never open; leave MAINTENANCE_... out for no window at all"
-        )
+        raise ValueError(f"a window from {begin} to {end} is never open; without MAINTENANCE_... it always is")
     return Window(_days(days), _time(begin), _time(end), _zone(zone or "UTC"))
 
 

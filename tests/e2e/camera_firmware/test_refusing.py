@@ -61,10 +61,10 @@ def test_what_does_not_fit_leaves_the_camera_alone(at: At, changed: dict[str, st
         ({"CAMERA_REBOOT_SECONDS": "-1"}, "CAMERA_REBOOT_SECONDS"),
         ({"CAMERA_REBOOT_SECONDS": "nan"}, "CAMERA_REBOOT_SECONDS"),
         ({"MAINTENANCE_DAYS": "mon"}, "MAINTENANCE_FROM"),
-        ({"MAINTENANCE_FROM": "2 o'clock", "MAINTENANCE_TO": "04:00"}, "no time of a day"),
-        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_TO": "04:00", "MAINTENANCE_DAYS": "monday"}, "'monday'"),
-        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_TO": "04:00", "MAINTENANCE_TIME_ZONE": "../x"}, "'../x'"),
-        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_TO": "04:00", "MAINTENANCE_TIME_ZONE": "Europe"}, "'Europe'"),
+        ({"MAINTENANCE_FROM": "2 o'clock", "MAINTENANCE_UNTIL": "04:00"}, "no time of a day"),
+        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_UNTIL": "04:00", "MAINTENANCE_DAYS": "monday"}, "'monday'"),
+        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_UNTIL": "04:00", "MAINTENANCE_TIME_ZONE": "../x"}, "'../x'"),
+        ({"MAINTENANCE_FROM": "02:00", "MAINTENANCE_UNTIL": "04:00", "MAINTENANCE_TIME_ZONE": "Europe"}, "'Europe'"),
     ],
 )
 def test_settings_that_cannot_be_are_told_before_anything_is_asked(at: At, changed: dict[str, str], word: str) -> None:
@@ -83,7 +83,7 @@ def hours(now: datetime, begin: float, end: float, days: str = "") -> dict[str, 
     times = [(now + timedelta(hours=one)).strftime("%H:%M") for one in (begin, end)]
     return {
         "MAINTENANCE_FROM": times[0],
-        "MAINTENANCE_TO": times[1],
+        "MAINTENANCE_UNTIL": times[1],
         "MAINTENANCE_TIME_ZONE": "Europe/Berlin",
         "MAINTENANCE_DAYS": days,
     }

@@ -56,7 +56,7 @@ def test_a_camera_gets_its_firmware(at: At, switches: dict[str, Any]) -> None:
 
 def test_a_camera_that_has_the_version_is_not_touched(at: At) -> None:
     desk = at(version="2.0.0")
-    run = desk.run(MAINTENANCE_FROM="00:00", MAINTENANCE_TO="00:01", FIRMWARE_IMAGE="/there/is/none")
+    run = desk.run(MAINTENANCE_FROM="00:00", MAINTENANCE_UNTIL="00:01", FIRMWARE_IMAGE="/there/is/none")
     run.ended(Exit.DONE, "current")
     assert set(desk.camera.journal) <= {"GetDeviceInformation", "GetSystemDateAndTime"}
 

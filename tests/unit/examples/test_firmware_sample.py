@@ -8,19 +8,28 @@ import yaml
 from camera_firmware import settings
 from camera_firmware.outcomes import NEXT, Exit
 
+from ashore_broker_launcher.admission import checks
 from ashore_discovery.configurations.schema import read
 from ashore_discovery.handlers.onvif.details import OnvifDetails, problems
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "examples/camera-firmware"
 PAGE = (ROOT / "docs/how-to/upgrade-camera-firmware.md").read_text("utf-8")
-SPEC: dict[str, Any] = yaml.safe_load((FOLDER / "configuration.yaml").read_text("utf-8"))["spec"]
+SAMPLE: dict[str, Any] = yaml.safe_load((FOLDER / "configuration.yaml").read_text("utf-8"))
+SPEC = SAMPLE["spec"]
 JOB = SPEC["brokerSpec"]["brokerJobSpec"]
 
 
 def mounted(path: str) -> bool:
     mounts = JOB["template"]["spec"]["containers"][0]["volumeMounts"]
     return any(path == one["mountPath"] or path.startswith(one["mountPath"] + "/") for one in mounts)
+
+
+def test_the_launcher_accepts_it() -> None:
+    # The API server adds the namespace before anybody judges it.
+    sample = {**SAMPLE, "metadata": {**SAMPLE["metadata"], "namespace": "default"}}
+    assert checks.problems(sample) == []
+    assert checks.warnings(sample) == []
 
 
 def test_its_properties_are_all_that_the_program_needs() -> None:
@@ -38,7 +47,7 @@ def test_its_properties_are_texts_and_known() -> None:
 
 def test_its_window_is_the_same_in_both_places() -> None:
     window, given = SPEC["rollout"]["maintenanceWindow"], SPEC["brokerProperties"]
-    names = {"from": "MAINTENANCE_FROM", "to": "MAINTENANCE_TO", "timeZone": "MAINTENANCE_TIME_ZONE"}
+    names = {"from": "MAINTENANCE_FROM", "until": "MAINTENANCE_UNTIL", "timeZone": "MAINTENANCE_TIME_ZONE"}
     assert {name: given[other] for name, other in names.items()} | {"days": window["days"]} == window
     assert given["MAINTENANCE_DAYS"].split(",") == window["days"]
 

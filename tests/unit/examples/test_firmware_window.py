@@ -10,7 +10,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def window(begin: str = "02:00", end: str = "04:00", days: str = "", zone: str = "Europe/Berlin") -> Window:
-    names = ("MAINTENANCE_FROM", "MAINTENANCE_TO", "MAINTENANCE_DAYS", "MAINTENANCE_TIME_ZONE")
+    names = ("MAINTENANCE_FROM", "MAINTENANCE_UNTIL", "MAINTENANCE_DAYS", "MAINTENANCE_TIME_ZONE")
     found = read(dict(zip(names, (begin, end, days, zone), strict=True)))
     assert found is not None
     return found
