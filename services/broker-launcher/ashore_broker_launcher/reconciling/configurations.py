@@ -42,7 +42,6 @@ class ConfigurationPass:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._looked_at: dict[Key, object] = {}
-        self._checked: dict[Key, tuple[object, list[str]]] = {}
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
@@ -51,10 +50,9 @@ class ConfigurationPass:
         if body is None or is_leaving(body):
             await self._gone(key)
             return None
-        problems = self._problems(key, body)
-        configuration = read_configuration(body)
-        if problems or configuration is None:
-            await self._refuse(body, problems or ["it cannot be read"])
+        configuration = parts.verdicts.usable(key)
+        if configuration is None:
+            await self._refuse(body, parts.verdicts.problems(key, body))
             return None
         return await self._keep(configuration, body)
 
@@ -72,17 +70,9 @@ class ConfigurationPass:
         waits = [] if changes_at is None else [changes_at - now]
         return min([*waits, *([] if handed else [RETRY_SECONDS])], default=None)
 
-    def _problems(self, key: Key, body: JsonObject) -> list[str]:
-        """What is wrong with it; looked into once for each edit, since that takes a while."""
-        edit = uid_of(body), body["metadata"].get("generation")
-        before = self._checked.get(key)
-        if before is None or before[0] != edit:
-            before = self._checked[key] = edit, checks.problems(_whole(body), self._parts.rules)
-        return before[1]
-
     async def _gone(self, key: Key) -> None:
         parts = self._parts
-        self._checked.pop(key, None)
+        parts.verdicts.forget(key)
         self._looked_at.pop(key, None)
         parts.turns.forget(key)
         if await parts.handing.give(key, None):
@@ -184,11 +174,6 @@ class ConfigurationPass:
         for shared in (True, False):
             count = sum(one.spec.shared is shared for one in instances)
             self._parts.numbers.instances.labels(name, str(shared).lower()).set(count)
-
-
-def _whole(body: JsonObject) -> JsonObject:
-    """With what a list of objects leaves out of each."""
-    return {"apiVersion": CONFIGURATION.api_version, "kind": CONFIGURATION.name, **body}
 
 
 def _unreadable(body: JsonObject) -> Configuration:

@@ -16,7 +16,6 @@ from ashore_broker_launcher.objects import annotation, is_leaving, key_of, uid_o
 from ashore_broker_launcher.presence import Sighting
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
-from ashore_broker_launcher.reconciling.reading import read_configuration
 from ashore_broker_launcher.reconciling.together import together
 
 _SPEC: Final = ("configurationName", "cdiName", "capacity", "brokerProperties", "shared", "nodes", "deviceUsage")
@@ -32,9 +31,9 @@ class DevicePass:
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
-        configuration = read_configuration(self._parts.view.get(CONFIGURATION, item.key))
+        configuration = self._parts.verdicts.usable(item.key)
         if configuration is None:
-            # With a configuration its instances go, by their owner references; where it cannot be read, they stay.
+            # With a configuration its instances go, by their owner references; where it cannot be used, they stay.
             return None
         parts = self._parts
         seen = parts.presence.sightings(names.bus_name(*item.key), item.device)
@@ -54,7 +53,7 @@ class DevicePass:
         if existing is not None and is_leaving(existing):
             # When it is gone the watch says so, and its successor is made.
             return
-        digest = await self._digest(configuration, seen, existing)
+        digest = await self._digest(configuration, seen)
         lost = nodes.lost()
         wanted = desired_instance(
             configuration,
@@ -73,15 +72,17 @@ class DevicePass:
         parts.index.note(body)
         parts.queue.add(Item("instance", key_of(body)))
 
-    async def _digest(self, configuration: Configuration, seen: list[Sighting], existing: JsonObject | None) -> str:
-        own = configuration.metadata
-        if existing is not None:
-            # A name lasts: what was given to the device once is not taken away.
-            return names.digest_of(own.name, existing["metadata"]["name"])
-        found = naming(own.name, seen, lambda name: self._parts.index.device_of((own.namespace, name)))
+    async def _digest(self, configuration: Configuration, seen: list[Sighting]) -> str:
+        """The digest in its name. A name lasts: what was given to the device once is not taken away."""
+        own, device, index = configuration.metadata, seen[0].seen.key, self._parts.index
+        if name := index.instance_of(configuration.key, device):
+            return names.digest_of(own.name, name)
+        found = naming(own.name, seen, lambda name: index.device_of((own.namespace, name)))
+        # Before anything is waited for: the next device may have the same digest.
+        index.give(configuration.key, device, names.instance_name(own.name, found.digest))
         if found.collided:
             about = self._parts.view.get(CONFIGURATION, configuration.key)
-            text = f"two devices have the digest of {seen[0].seen.key}: it gets the longer one {found.digest}"
+            text = f"two devices have the digest of {device}: it gets the longer one {found.digest}"
             await self._parts.recorder.record(about or {}, "Warning", "DigestCollision", text)
         return found.digest
 

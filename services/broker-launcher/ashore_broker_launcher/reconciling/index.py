@@ -25,9 +25,12 @@ class DeviceIndex:
         """An instance is there."""
         key, device = key_of(body), annotation(body, DEVICE)
         if device:
-            place = (key[0], str(body["spec"].get("configurationName", ""))), device
-            self._devices[key] = place
-            self._instances[place] = key[1]
+            self.give((key[0], str(body["spec"].get("configurationName", ""))), device, key[1])
+
+    def give(self, configuration: Key, device: str, name: str) -> None:
+        """The device's instance has this name, or will have."""
+        self._devices[configuration[0], name] = configuration, device
+        self._instances[configuration, device] = name
 
     def instance_of(self, configuration: Key, device: str) -> str:
         """The name of the device's instance; empty where it has none."""

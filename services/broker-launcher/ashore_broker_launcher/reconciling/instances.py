@@ -27,7 +27,7 @@ from ashore_broker_launcher.objects import covers, is_leaving, key_of, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
-from ashore_broker_launcher.reconciling.reading import read_configuration, read_instance
+from ashore_broker_launcher.reconciling.reading import read_instance
 from ashore_broker_launcher.reconciling.together import together
 from ashore_broker_launcher.reconciling.workloads import workloads
 
@@ -54,7 +54,7 @@ class InstancePass:
         instance = read_instance(body)
         if instance is None or is_leaving(body):
             return None
-        configuration = read_configuration(view.get(CONFIGURATION, instance.configuration_key))
+        configuration = self._parts.verdicts.usable(instance.configuration_key)
         if configuration is None:
             return None
         return await self._keep(configuration, instance, body)

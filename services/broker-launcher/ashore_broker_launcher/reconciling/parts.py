@@ -16,6 +16,7 @@ from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.recorder import Recorder
 from ashore_broker_launcher.reconciling.turns import Turns
+from ashore_broker_launcher.reconciling.verdicts import Verdicts
 from ashore_broker_launcher.reconciling.view import View
 
 OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
@@ -56,6 +57,7 @@ class Parts:
         self.ledger = Ledger(bus, clock)
         self.handing = Handing(site, bus, clock)
         self.turns = Turns()
+        self.verdicts = Verdicts(view, rules)
 
     def look_soon(self, configuration: Key) -> None:
         """Look at a configuration once for all of its instances that change together; the more it has, the later."""
