@@ -15,9 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
+from tests.kube import keys
 from tests.kube.api import Access
 from tests.kube.binaries import Binaries
 from tests.kube.processes import Program
@@ -79,6 +77,11 @@ class ControlPlane:
         """As its admin."""
         return Access(f"https://127.0.0.1:{self._port}", (self._folder / "apiserver.crt").read_text(), ADMIN)
 
+    @property
+    def access_by_certificate(self) -> Access:
+        """As another admin, who has no token."""
+        return self.access._replace(token="", certificate=(self._folder / "client.pem").read_text())
+
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             self._write_keys()
@@ -104,9 +107,9 @@ class ControlPlane:
         if self._binaries.controllers is None:
             return "KUBEBUILDER_ASSETS holds no kube-controller-manager"
         if self.controllers is None:
-            keys = f"--service-account-private-key-file={self._folder / 'sa.key'}"
+            key = f"--service-account-private-key-file={self._folder / 'sa.key'}"
             authority = f"--root-ca-file={self._folder / 'apiserver.crt'}"
-            more = [keys, authority, f"--controllers={_CONTROLLERS}", "--node-monitor-grace-period=15s"]
+            more = [key, authority, f"--controllers={_CONTROLLERS}", "--node-monitor-grace-period=15s"]
             self.controllers = self._client(self._binaries.controllers, more)
         return ""
 
@@ -137,15 +140,8 @@ class ControlPlane:
         return certificate.exists() and _answers(f"{self.access.url}/readyz", self.access)
 
     def _write_keys(self) -> None:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        (self._folder / "sa.key").write_bytes(private)
-        (self._folder / "sa.pub").write_bytes(public)
+        keys.write_token_key(self._folder)
+        keys.write_client_certificates(self._folder)
         (self._folder / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
 
     def _etcd(self, peer: str) -> list[str]:
@@ -163,6 +159,7 @@ class ControlPlane:
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",
             f"--cert-dir={folder}",
+            f"--client-ca-file={folder / 'client-ca.crt'}",
             f"--service-account-key-file={folder / 'sa.pub'}",
             f"--service-account-signing-key-file={folder / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",

@@ -13,7 +13,7 @@ from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluste
 from ashore_broker_launcher.launchers.kubernetes.credentials import TokenFile
 from tests.kube import users
 from tests.kube.api import Api
-from tests.kube.control_plane import Cluster
+from tests.kube.control_plane import Cluster, ControlPlane
 from tests.kube.scripted import ScriptedServer, failed, listed
 from tests.tls_kit import certified
 
@@ -78,6 +78,23 @@ async def test_a_server_with_the_certificate_of_another_is_not_believed(config: 
 
     with pytest.raises(Unreachable, match="certificate verify failed"):
         await reads(from_files([changed(config, change)]), "default")
+
+
+async def test_a_certificate_logs_in_from_the_kubeconfig_or_from_files_that_may_change(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    config = control_plane.access_by_certificate.write(tmp_path / "config")
+    assert await reads(from_files([config]), "default")
+    (tmp_path / "client.pem").write_text(control_plane.access_by_certificate.certificate)
+
+    def change(body: dict[str, Any]) -> None:
+        body["users"][0]["user"] = {"client-certificate": "client.pem", "client-key": "client.pem"}
+
+    access = from_files([changed(config, change)])
+    assert await reads(access, "default")
+    (tmp_path / "client.pem").write_text("nonsense")
+    with pytest.raises(Unreachable, match="certificates for the API server cannot be used"):
+        await reads(access, "default")
 
 
 async def test_several_kubeconfigs_are_one_and_the_first_has_the_say(config: Path) -> None:
