@@ -12,8 +12,9 @@ from ashore_broker_launcher.launchers.kubernetes.access import Access, NoCluster
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from ashore_broker_launcher.launchers.kubernetes.credentials import TokenFile
 from tests.kube import users
+from tests.kube.api import Access as ByToken
 from tests.kube.api import Api
-from tests.kube.control_plane import Cluster, ControlPlane
+from tests.kube.control_plane import ControlPlane
 from tests.kube.scripted import ScriptedServer, failed, listed
 from tests.tls_kit import certified
 
@@ -29,9 +30,15 @@ async def reads(access: Access, namespace: str) -> bool:
 
 
 @pytest.fixture
-def config(kube_cluster: Cluster, tmp_path: Path) -> Path:
-    """Write a kubeconfig of the admin."""
-    return kube_cluster.access.write(tmp_path / "config")
+async def reader(kube: Api, kube_namespace: str) -> ByToken:
+    """Make somebody who may read in a namespace, and has a token."""
+    return await users.account(kube, kube_namespace, "reader", READ)
+
+
+@pytest.fixture
+def config(reader: ByToken, tmp_path: Path) -> Path:
+    """Write a kubeconfig of that user."""
+    return reader.write(tmp_path / "config")
 
 
 def changed(config: Path, change: Change) -> Path:
@@ -49,15 +56,15 @@ def write(path: Path, body: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(body))
 
 
-async def test_a_kubeconfig_with_a_token_leads_to_its_cluster(config: Path) -> None:
-    assert await reads(from_files([config]), "default")
+async def test_a_kubeconfig_with_a_token_leads_to_its_cluster(config: Path, kube_namespace: str) -> None:
+    assert await reads(from_files([config]), kube_namespace)
 
 
 async def test_the_token_and_the_authority_may_be_files_beside_the_kubeconfig(
-    config: Path, kube_cluster: Cluster
+    config: Path, reader: ByToken, kube_namespace: str
 ) -> None:
-    (config.parent / "authority.pem").write_text(kube_cluster.access.authority)
-    (config.parent / "token").write_text(f"{kube_cluster.access.token}\n")
+    (config.parent / "authority.pem").write_text(reader.authority)
+    (config.parent / "token").write_text(f"{reader.token}\n")
 
     def change(body: dict[str, Any]) -> None:
         body["users"][0]["user"] = {"tokenFile": "token"}
@@ -65,10 +72,10 @@ async def test_the_token_and_the_authority_may_be_files_beside_the_kubeconfig(
         del cluster["certificate-authority-data"]
         cluster["certificate-authority"] = "authority.pem"
 
-    assert await reads(from_files([changed(config, change)]), "default")
+    assert await reads(from_files([changed(config, change)]), kube_namespace)
 
 
-async def test_a_server_with_the_certificate_of_another_is_not_believed(config: Path, kube_cluster: Cluster) -> None:
+async def test_a_server_with_the_certificate_of_another_is_not_believed(config: Path) -> None:
     (config.parent / "authority.pem").write_text(certified(config.parent / "other").authority)
 
     def change(body: dict[str, Any]) -> None:
@@ -97,19 +104,21 @@ async def test_a_certificate_logs_in_from_the_kubeconfig_or_from_files_that_may_
         await reads(access, "default")
 
 
-async def test_several_kubeconfigs_are_one_and_the_first_has_the_say(config: Path) -> None:
+async def test_several_kubeconfigs_are_one_and_the_first_has_the_say(config: Path, kube_namespace: str) -> None:
     body = read(config)
     first, second = config.parent / "first", config.parent / "second"
     write(first, {"current-context": "test", "contexts": body["contexts"]})
     write(second, {**body, "current-context": "another", "contexts": []})
     named = {"KUBECONFIG": f"{first}:{config.parent / 'missing'}:{second}"}
-    assert await reads(find(environment=named), "default")
+    assert await reads(find(environment=named), kube_namespace)
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
-async def test_a_program_that_prints_a_token_logs_in(config: Path, kube_cluster: Cluster, version: str) -> None:
-    program(config, f'{{"status": {{"token": "{kube_cluster.access.token}"}}}}')
-    assert await reads(from_files([changed(config, by_program(version))]), "default")
+async def test_a_program_that_prints_a_token_logs_in(
+    config: Path, reader: ByToken, kube_namespace: str, version: str
+) -> None:
+    program(config, f'{{"status": {{"token": "{reader.token}"}}}}')
+    assert await reads(from_files([changed(config, by_program(version))]), kube_namespace)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +137,9 @@ async def test_a_program_that_is_missing_is_told_of(config: Path) -> None:
 
 
 async def test_a_pod_finds_its_cluster_and_is_its_service_account(
-    kube: Api, kube_namespace: str, tmp_path: Path
+    reader: ByToken, kube_namespace: str, tmp_path: Path
 ) -> None:
-    environment = await in_pod(kube, kube_namespace, tmp_path)
+    environment = in_pod(reader, kube_namespace, tmp_path)
     access = find(environment=environment, account=tmp_path / "account")
     assert access.namespace == kube_namespace
     assert await reads(access, kube_namespace)
@@ -138,8 +147,10 @@ async def test_a_pod_finds_its_cluster_and_is_its_service_account(
         await reads(access, "default")
 
 
-async def test_a_token_that_is_no_longer_taken_is_read_again(kube: Api, kube_namespace: str, tmp_path: Path) -> None:
-    environment = await in_pod(kube, kube_namespace, tmp_path)
+async def test_a_token_that_is_no_longer_taken_is_read_again(
+    reader: ByToken, kube_namespace: str, tmp_path: Path
+) -> None:
+    environment = in_pod(reader, kube_namespace, tmp_path)
     token = tmp_path / "account" / "token"
     good = token.read_text()
     token.write_text("old")
@@ -210,9 +221,8 @@ async def test_where_nothing_says_where_a_cluster_is_that_is_told(tmp_path: Path
         find(tmp_path / "missing")
 
 
-async def in_pod(kube: Api, namespace: str, folder: Path) -> dict[str, str]:
-    """What the kubelet gives to a Pod whose service account may read."""
-    access = await users.account(kube, namespace, "reader", READ)
+def in_pod(access: ByToken, namespace: str, folder: Path) -> dict[str, str]:
+    """What the kubelet gives to a Pod of this service account."""
     (folder / "account").mkdir()
     (folder / "account" / "token").write_text(access.token)
     (folder / "account" / "ca.crt").write_text(access.authority)
