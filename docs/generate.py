@@ -23,6 +23,7 @@ from ashore.http.health import Health, operations
 from ashore.http.openapi import openapi
 from ashore.http.routes import Route
 from ashore.telemetry import Metrics
+from ashore_broker_launcher import crds
 from ashore_cli.app import app as cli
 from ashore_discovery.config import DiscoverySettings
 from ashore_manufacturer.config import ManufacturerSettings
@@ -38,6 +39,8 @@ HANDLER_SCHEMAS: Final = Path(
     FOLDER.parents[1], "services/broker-launcher/ashore_broker_launcher/admission/handler_schemas.json"
 )
 """The broker launcher's copy of what handlers understand: services do not import one another."""
+DEFINITIONS: Final = FOLDER.parents[1] / "deploy/kubernetes/crds"
+"""Where kubectl finds the custom resource definitions: kustomize reads no file outside of its folder."""
 AGENTS: Final[tuple[type[Settings], ...]] = (DiscoverySettings,)
 """Who has settings and no REST API."""
 _MADE: Final = "<!-- Made by `make docs` from the code: change it there. -->"
@@ -78,6 +81,12 @@ def write(folder: Path) -> list[str]:
 def handler_schemas() -> str:
     """What a Configuration may tell the handlers, for the broker launcher."""
     return msgspec.json.encode(discovery.configurations()).decode() + "\n"
+
+
+def copies() -> dict[Path, str]:
+    """Files outside of the reference that are made from the code as well."""
+    definitions = {DEFINITIONS / f"{name}.yaml": crds.text(name) for name in crds.NAMES}
+    return {HANDLER_SCHEMAS: handler_schemas(), **definitions}
 
 
 def routes(service: str) -> list[Route]:
@@ -312,4 +321,5 @@ def _cli_page() -> str:
 if __name__ == "__main__":
     for _name in write(FOLDER):
         sys.stdout.write(f"docs/reference/{_name}\n")
-    HANDLER_SCHEMAS.write_text(handler_schemas(), encoding="utf-8")
+    for _path, _content in copies().items():
+        _path.write_text(_content, encoding="utf-8")

@@ -15,7 +15,6 @@ from cryptography import x509
 
 from ashore.http.server import bind
 from ashore_broker_launcher.admission.certificate import (
-    SECRET,
     SECRET_NAME,
     WEBHOOK_NAME,
     WEBHOOKS,
@@ -24,20 +23,23 @@ from ashore_broker_launcher.admission.certificate import (
 from ashore_broker_launcher.admission.checks import Rules
 from ashore_broker_launcher.admission.serving import Webhook
 from ashore_broker_launcher.admission.webhook import WebhookApi
+from ashore_broker_launcher.cluster import Cluster
 from ashore_broker_launcher.crds.install import ensure
+from tests.kube.adapter import adapter
 from tests.kube.akri_samples import BROKER, POD_BROKER, configuration, samples
 from tests.kube.api import Api, RefusedError, until
-from tests.kube.plain_port import PlainPort, path
+from tests.kube.control_plane import Cluster as KubeCluster
 
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 KINDS = ["v1/ConfigMap", "apps/v1/Deployment"]
 
 
 @asynccontextmanager
-async def webhook(port: PlainPort, folder: Path, namespace: str, number: int = 0) -> AsyncIterator[int]:
+async def webhook(cluster: Cluster, folder: Path, namespace: str, number: int = 0) -> AsyncIterator[int]:
     """A webhook as the launcher runs it; the port that it listens on."""
     listener = bind("127.0.0.1", number)
-    certificate = WebhookCertificate(port, folder, namespace=namespace, hosts=["a.b.svc"])
-    running = Webhook(WebhookApi(Rules(manifest_kinds=KINDS), port), certificate, listener)
+    certificate = WebhookCertificate(cluster, folder, namespace=namespace, hosts=["a.b.svc"])
+    running = Webhook(WebhookApi(Rules(manifest_kinds=KINDS), cluster), certificate, listener)
     tasks = [asyncio.create_task(running.look_after()), asyncio.create_task(running.serve())]
     try:
         await until(lambda: ready(running), "the webhook has a certificate")
@@ -86,24 +88,30 @@ def webhook_configuration(namespace: str, port: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def akri(kube: Api, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
+async def cluster(kube_cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The launcher's port, as the admin."""
+    async with adapter(kube_cluster.access, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def akri(kube: Api, cluster: Cluster, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
     """Have Configurations of a namespace pass through the webhook; their path."""
-    port = PlainPort(kube)
-    await ensure(port, install=True)
+    await ensure(cluster, install=True)
     listener = bind("127.0.0.1", 0)
     number = listener.getsockname()[1]
     listener.close()
-    await kube.create(path(WEBHOOKS), webhook_configuration(kube_namespace, number))
+    await kube.create(HOOKS, webhook_configuration(kube_namespace, number))
     try:
-        async with webhook(port, tmp_path / "webhook", kube_namespace, number):
+        async with webhook(cluster, tmp_path / "webhook", kube_namespace, number):
             await until(lambda: is_told(kube), "the API server knows the authority")
             yield f"/apis/akri.sh/v0/namespaces/{kube_namespace}/configurations"
     finally:
-        await kube.delete(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+        await kube.delete(f"{HOOKS}/{WEBHOOK_NAME}")
 
 
 async def is_told(kube: Api) -> bool:
-    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    stored = await kube.get(f"{HOOKS}/{WEBHOOK_NAME}")
     return bool(stored["webhooks"][0]["clientConfig"].get("caBundle"))
 
 
@@ -206,14 +214,14 @@ async def test_an_object_from_before_the_webhook_can_be_labelled_and_deleted(
     await kube.create(akri, body)
     # As if it had come in without the webhook: a rule of ours that it does not fulfil.
     scope = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}}
-    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    stored = await kube.get(f"{HOOKS}/{WEBHOOK_NAME}")
     stored["webhooks"][0] |= scope
-    await kube._ask("PUT", f"{path(WEBHOOKS)}/{WEBHOOK_NAME}", {}, stored)
+    await kube._ask("PUT", f"{HOOKS}/{WEBHOOK_NAME}", {}, stored)
     wrong = {"spec": {"discoveryHandler": {"discoveryDetails": "nonsense: 1"}}}
     await until(lambda: done(kube.patch(f"{akri}/old", wrong)), "the webhook is out of the way")
-    stored = await kube.get(f"{path(WEBHOOKS)}/{WEBHOOK_NAME}")
+    stored = await kube.get(f"{HOOKS}/{WEBHOOK_NAME}")
     stored["webhooks"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] = kube_namespace
-    await kube._ask("PUT", f"{path(WEBHOOKS)}/{WEBHOOK_NAME}", {}, stored)
+    await kube._ask("PUT", f"{HOOKS}/{WEBHOOK_NAME}", {}, stored)
     await works(kube, akri)
     await kube.patch(f"{akri}/old", {"metadata": {"labels": {"a": "b"}, "finalizers": ["ashore.test/one"]}})
     await kube.delete(f"{akri}/old")
@@ -230,23 +238,25 @@ async def done(asking: Any) -> bool:
 
 
 async def test_replicas_share_one_certificate_that_the_secret_keeps(
-    kube: Api, kube_namespace: str, tmp_path: Path
+    kube: Api, cluster: Cluster, kube_namespace: str, tmp_path: Path
 ) -> None:
     made = [
-        WebhookCertificate(PlainPort(kube), tmp_path / name, namespace=kube_namespace, hosts=["a.b.svc"])
+        WebhookCertificate(cluster, tmp_path / name, namespace=kube_namespace, hosts=["a.b.svc"])
         for name in ("one", "two")
     ]
     await asyncio.gather(*(one.keep() for one in made))
     assert (tmp_path / "one/webhook.pem").read_bytes() == (tmp_path / "two/webhook.pem").read_bytes()
-    secret = await kube.get(f"{path(SECRET, kube_namespace)}/{SECRET_NAME}")
+    secret = await kube.get(f"/api/v1/namespaces/{kube_namespace}/secrets/{SECRET_NAME}")
     assert base64.b64decode(secret["data"]["webhook.pem"]) == (tmp_path / "one/webhook.pem").read_bytes()
     assert not await made[0].keep()
 
 
-async def test_a_certificate_is_renewed_while_the_server_runs(kube: Api, kube_namespace: str, tmp_path: Path) -> None:
+async def test_a_certificate_is_renewed_while_the_server_runs(
+    cluster: Cluster, kube_namespace: str, tmp_path: Path
+) -> None:
     now = [datetime.now(UTC) - timedelta(days=300)]
     certificate = WebhookCertificate(
-        PlainPort(kube), tmp_path, namespace=kube_namespace, hosts=["a.b.svc"], clock=lambda: now[0]
+        cluster, tmp_path, namespace=kube_namespace, hosts=["a.b.svc"], clock=lambda: now[0]
     )
     await certificate.keep()
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=certificate.context)
@@ -272,7 +282,7 @@ async def shown(server: asyncio.Server, folder: Path) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
 
 
-async def test_nobody_is_served_without_tls(kube: Api, kube_namespace: str, tmp_path: Path) -> None:
-    async with webhook(PlainPort(kube), tmp_path, kube_namespace) as port, httpx.AsyncClient() as client:
+async def test_nobody_is_served_without_tls(cluster: Cluster, kube_namespace: str, tmp_path: Path) -> None:
+    async with webhook(cluster, tmp_path, kube_namespace) as port, httpx.AsyncClient() as client:
         with pytest.raises(httpx.HTTPError):
             await client.post(f"http://127.0.0.1:{port}/validate", content=b"{}")

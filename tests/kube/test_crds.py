@@ -1,24 +1,36 @@
 """The definitions of `akri.sh` in a real API server: what Akri's users have applies, and what cannot be is refused."""
 
 import copy
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from ashore_broker_launcher import crds, names
+from ashore_broker_launcher.cluster import Cluster
 from ashore_broker_launcher.crds.install import DefinitionsError, ensure
+from tests.kube.adapter import adapter
 from tests.kube.akri_samples import POD_BROKER, configuration, samples
 from tests.kube.api import Api, RefusedError, until
+from tests.kube.control_plane import Cluster as KubeCluster
 from tests.kube.control_plane import ControlPlane
-from tests.kube.plain_port import PlainPort
+from tests.kube.users import account
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 @pytest.fixture
-async def akri(kube: Api, kube_namespace: str) -> str:
+async def cluster(kube_cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The launcher's port, as the admin."""
+    async with adapter(kube_cluster.access, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def akri(kube: Api, cluster: Cluster, kube_namespace: str) -> str:
     """Have both definitions served, and the path of a namespace in them."""
-    await ensure(PlainPort(kube), install=True)
+    await ensure(cluster, install=True)
     base = f"/apis/akri.sh/v0/namespaces/{kube_namespace}"
     await until(lambda: kube.there(f"{base}/instances"), "akri.sh is served")
     return base
@@ -161,42 +173,57 @@ def without(definition: dict, *fields: str, label: bool = True) -> dict:
     return other
 
 
-async def test_definitions_are_installed_only_when_told_to(control_plane: ControlPlane, kube: Api) -> None:
-    await forget(kube)
+@pytest.fixture
+async def empty(bare: ControlPlane, tmp_path: Path) -> AsyncIterator[tuple[Api, Cluster]]:
+    """A cluster that knows nothing of Akri."""
+    async with Api(bare.access) as api, adapter(bare.access, tmp_path) as port:
+        for one in crds.definitions():
+            path = f"{DEFINITIONS}/{one['metadata']['name']}"
+            if await api.there(path):
+                await api.delete(path)
+            await until(lambda path=path: gone(api, path), f"{path} is gone")
+        yield api, port
+
+
+async def gone(api: Api, path: str) -> bool:
+    return not await api.there(path)
+
+
+async def fields(api: Api) -> dict:
+    stored = await api.get(f"{DEFINITIONS}/configurations.akri.sh")
+    return crds.schema(stored)["properties"]["spec"]["properties"]
+
+
+async def test_definitions_are_installed_only_when_told_to(empty: tuple[Api, Cluster]) -> None:
+    _, cluster = empty
     with pytest.raises(DefinitionsError, match=r"does not know configurations.akri.sh: `kubectl apply"):
-        await ensure(PlainPort(kube), install=False)
-    await ensure(PlainPort(kube), install=True)
-    await ensure(PlainPort(kube), install=False)
+        await ensure(cluster, install=False)
+    await ensure(cluster, install=True)
+    await ensure(cluster, install=False)
 
 
-async def test_definitions_of_akri_itself_are_left_alone(control_plane: ControlPlane, kube: Api) -> None:
-    await forget(kube)
-    akris = without(crds.definitions()[0], "brokerManifests", "match", label=False)
-    await kube.create(DEFINITIONS, akris)
+async def test_definitions_of_akri_itself_are_left_alone(empty: tuple[Api, Cluster]) -> None:
+    api, cluster = empty
+    await api.create(DEFINITIONS, without(crds.definitions()[0], "brokerManifests", "match", label=False))
     with pytest.raises(DefinitionsError, match=r"not ashore's .*lacks spec.brokerManifests, spec.match"):
-        await ensure(PlainPort(kube), install=True)
-    stored = await kube.get(f"{DEFINITIONS}/configurations.akri.sh")
-    assert "match" not in crds.schema(stored)["properties"]["spec"]["properties"]
-    await forget(kube)
+        await ensure(cluster, install=True)
+    assert "match" not in await fields(api)
 
 
-async def test_definitions_of_an_older_release_are_brought_up_to_date(control_plane: ControlPlane, kube: Api) -> None:
-    await forget(kube)
-    await kube.create(DEFINITIONS, without(crds.definitions()[0], "rollout"))
+async def test_definitions_of_an_older_release_are_brought_up_to_date(empty: tuple[Api, Cluster]) -> None:
+    api, cluster = empty
+    await api.create(DEFINITIONS, without(crds.definitions()[0], "rollout"))
     with pytest.raises(DefinitionsError, match=r"of another release and lacks spec.rollout"):
-        await ensure(PlainPort(kube), install=False)
-    await ensure(PlainPort(kube), install=True)
-    stored = await kube.get(f"{DEFINITIONS}/configurations.akri.sh")
-    assert "rollout" in crds.schema(stored)["properties"]["spec"]["properties"]
+        await ensure(cluster, install=False)
+    await ensure(cluster, install=True)
+    assert "rollout" in await fields(api)
 
 
-async def forget(kube: Api) -> None:
-    for one in crds.definitions():
-        path = f"{DEFINITIONS}/{one['metadata']['name']}"
-        if await kube.there(path):
-            await kube.delete(path)
-        await until(lambda path=path: gone(kube, path), f"{path} is gone")
-
-
-async def gone(kube: Api, path: str) -> bool:
-    return not await kube.there(path)
+async def test_who_may_not_install_them_is_told_who_may(empty: tuple[Api, Cluster], tmp_path: Path) -> None:
+    api, _ = empty
+    await api.create("/api/v1/namespaces", {"metadata": {"name": "poor"}})
+    look = {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"]}
+    access = await account(api, "poor", "poor", look, everywhere=True)
+    async with adapter(access, tmp_path) as port:
+        with pytest.raises(DefinitionsError, match=r"cannot be installed: .*ask an administrator to `kubectl apply"):
+            await ensure(port, install=True)

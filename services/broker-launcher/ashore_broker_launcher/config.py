@@ -64,8 +64,8 @@ class BrokerLauncherSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = False
     webhook_port: Annotated[
-        int | None,
-        Meta(ge=0, le=65535, description="Port of the admission webhook, over TLS; by default there is none."),
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        Meta(description="Port of the admission webhook, over TLS; by default there is none."),
     ] = None
     webhook_host: Annotated[
         str,

@@ -4,7 +4,7 @@ The webhook asks before an object is stored, the reconciler asks of what came in
 asks of files. Whatever the text or the shape, the answer is sentences and never an exception.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,13 +13,12 @@ import msgspec
 from ashore_broker_launcher import names
 from ashore_broker_launcher.admission import handlers
 from ashore_broker_launcher.admission.brokers import broker_problems
+from ashore_broker_launcher.admission.manifests import manifest_problems
 from ashore_broker_launcher.admission.schemas import Schema, unknown_key
 from ashore_broker_launcher.cluster import CONFIGURATION, JsonObject, Key
 from ashore_broker_launcher.desired.handed_out import HandedOut, World, handed_out, spelt
 from ashore_broker_launcher.model import Configuration, ConfigurationSpec, ObjectError
 
-ManifestCheck = Callable[[JsonObject, Configuration], Collection[str]]
-"""What is wrong with one of `brokerManifests`, as sentences that go on after its place."""
 _OBJECT: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 _SPEC: Final = Schema(msgspec.json.schema(ConfigurationSpec))
 _TOO_DEEP: Final = ["it is nested too deeply"]
@@ -32,7 +31,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds that `brokerManifests` may have, as `v1/ConfigMap`."""
     shared_namespaces: Collection[str] = ()
     """See `World`."""
-    manifest: ManifestCheck | None = None
 
 
 def problems(body: JsonObject, rules: Rules = Rules()) -> list[str]:  # noqa: B008 - frozen
@@ -117,16 +115,8 @@ def _rollout(configuration: Configuration) -> Iterator[str]:
 
 def _manifests(configuration: Configuration, rules: Rules) -> Iterator[str]:
     for index, manifest in enumerate(configuration.spec.broker_manifests):
-        place = f"spec.brokerManifests[{index}]"
-        kind = f"{manifest.get('apiVersion')}/{manifest.get('kind')}"
-        if rules.manifest_kinds and kind not in rules.manifest_kinds:
-            yield f"{place} is a {kind[:100]}, which is not allowed; allowed are {', '.join(rules.manifest_kinds)}"
-        metadata = manifest.get("metadata", {})
-        namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-        if namespace not in (None, configuration.metadata.namespace):
-            yield f"{place} names the namespace '{str(namespace)[:64]}', and gets its configuration's: leave it out"
-        if rules.manifest is not None:
-            yield from (f"{place} {problem}" for problem in rules.manifest(manifest, configuration))
+        for problem in manifest_problems(manifest, configuration, rules.manifest_kinds):
+            yield f"spec.brokerManifests[{index}] {problem}"
 
 
 def _warnings(configuration: Configuration) -> Iterator[str]:

@@ -6,14 +6,14 @@ may be another thing tomorrow and is a warning; where nobody answers, nothing is
 """
 
 import re
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from ashore_broker_launcher.admission.brokers import JOB as JOB_PLACE
 from ashore_broker_launcher.admission.brokers import PLACEHOLDER
 from ashore_broker_launcher.admission.brokers import POD as POD_PLACE
-from ashore_broker_launcher.cluster import JOB, POD, ClusterError, JsonObject, Kind, Refused, Unreachable
+from ashore_broker_launcher.cluster import JOB, POD, Cluster, ClusterError, JsonObject, Kind, Refused, Unreachable
 
 _RESOURCE: Final = "akri.sh/trial"
 _NAME: Final = "ashore-admission-trial"
@@ -29,14 +29,6 @@ _PREAMBLE: Final = re.compile(
 _FIELD: Final = re.compile(r"Go struct field \w+\.spec\.|(?<![\w.\]])spec\.")
 
 
-class Checker(Protocol):
-    """A cluster that can be asked."""
-
-    async def check(self, kind: Kind, body: JsonObject) -> None:
-        """Create an object for a trial, with every field known; raise Refused with what is said against it."""
-        ...
-
-
 class Verdict(msgspec.Struct, frozen=True):
     """What the API server says of a broker."""
 
@@ -44,7 +36,7 @@ class Verdict(msgspec.Struct, frozen=True):
     warnings: list[str] = []
 
 
-async def try_broker(cluster: Checker, configuration: JsonObject) -> Verdict:
+async def try_broker(cluster: Cluster, configuration: JsonObject) -> Verdict:
     """Ask about the broker of a Configuration that has passed all other checks."""
     namespace = configuration.get("metadata", {}).get("namespace") or "default"
     broker = configuration.get("spec", {}).get("brokerSpec") or {}

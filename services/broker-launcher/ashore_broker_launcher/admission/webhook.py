@@ -14,8 +14,8 @@ import structlog
 from ashore.http.problems import Problem
 from ashore.http.routes import Request, Route
 from ashore_broker_launcher.admission import checks
-from ashore_broker_launcher.admission.trial import Checker, Verdict, try_broker
-from ashore_broker_launcher.cluster import JsonObject
+from ashore_broker_launcher.admission.trial import Verdict, try_broker
+from ashore_broker_launcher.cluster import Cluster, JsonObject
 
 MOST_BYTES: Final = 8 << 20
 """Two objects of the largest size that etcd takes, and what stands around them."""
@@ -47,7 +47,7 @@ class _Review(msgspec.Struct, frozen=True, rename="camel"):
 class WebhookApi:
     """What is served; without a cluster the API server is not asked in turn."""
 
-    def __init__(self, rules: checks.Rules, cluster: Checker | None = None) -> None:
+    def __init__(self, rules: checks.Rules, cluster: Cluster | None = None) -> None:
         self._rules = rules
         self._cluster = cluster
         self._room = asyncio.Semaphore(_AT_ONCE)

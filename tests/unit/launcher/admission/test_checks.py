@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ashore_broker_launcher.admission.checks import Rules, problems, warnings
+from ashore_broker_launcher.admission.checks import problems, warnings
 from tests.kube.akri_samples import samples
 from tests.unit.launcher.admission.configurations import CONTAINER, RULES, configuration, job, pod, said
 
@@ -160,10 +160,22 @@ def test_a_name_that_is_too_long_is_refused() -> None:
     assert one.startswith("metadata.name has 47 characters")
 
 
-def test_what_others_say_of_a_manifest_stands_with_its_place() -> None:
-    rules = Rules(manifest=lambda manifest, _: [f"says {manifest['kind']}"])
-    body = configuration(brokerManifests=[{"apiVersion": "v1", "kind": "ConfigMap"}])
-    assert problems(body, rules) == ["spec.brokerManifests[0] says ConfigMap"]
+@pytest.mark.parametrize(
+    ("manifest", "sentence"),
+    [
+        ({"data": {"a": "{{INSTANCE}} {{ properties.URL }} \\{{X}}"}}, ""),
+        ({"data": {"a": "{{INSTANC}}"}}, "has {{INSTANC}}, which is no placeholder; did you mean {{INSTANCE}}?"),
+        ({"data": {"a": "{{ONVIF_DEVICE_UUID}}"}}, "did you mean {{properties.ONVIF_DEVICE_UUID}}?"),
+        ({"data": {"{{INSTANCE}}": "a"}}, "cannot be filled in: {{INSTANCE}} stands in the key"),
+        ({"metadata": {"generateName": "a-"}}, "has a generateName, which would make a new object each time"),
+        ({"metadata": []}, "has metadata that is no object"),
+        ({"kind": "Namespace"}, "is a v1/Namespace, which stands in no namespace"),
+    ],
+)
+def test_a_manifest_is_looked_at_before_there_is_a_device(manifest: dict[str, Any], sentence: str) -> None:
+    found = said(brokerManifests=[{"apiVersion": "v1", "kind": "ConfigMap", **manifest}])
+    assert sentence in (found[0] if found else "")
+    assert bool(found) is bool(sentence)
 
 
 def nested(depth: int, make: Any) -> Any:

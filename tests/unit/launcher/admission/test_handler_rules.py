@@ -1,5 +1,6 @@
 """The launcher says of details what agents would say: its copies of schemas and of rules' grammar are theirs."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -49,8 +50,9 @@ def test_whatever_a_rule_looks_like_both_say_the_same(rule: str) -> None:
     assert (udev.problem(rule) == "") is agents_take(rule)
 
 
-def test_the_copy_of_what_handlers_understand_is_current() -> None:
-    assert generate.HANDLER_SCHEMAS.read_text(encoding="utf-8") == generate.handler_schemas(), "run `make docs`"
+@pytest.mark.parametrize("path", generate.copies(), ids=lambda path: path.name)
+def test_a_copy_of_what_stands_elsewhere_is_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == generate.copies()[path], "run `make docs`"
 
 
 @pytest.mark.parametrize("name", ["debugEcho", "udev", "Home_Made", "http.json", "OPCUA", "a--b", ""])

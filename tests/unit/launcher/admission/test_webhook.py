@@ -10,14 +10,16 @@ import pytest
 from ashore.http.api import api
 from ashore.http.auth import Auth
 from ashore_broker_launcher.admission.webhook import MOST_BYTES, WebhookApi
-from ashore_broker_launcher.cluster import JsonObject, Kind, Refused, Unreachable
+from ashore_broker_launcher.cluster import Cluster, JsonObject, Kind, Refused, Unreachable
+from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.unit.launcher.admission.configurations import RULES, configuration, pod
 
 
-class Cluster:
+class Doubting(MemoryCluster):
     """Says of every broker what it is told to say."""
 
     def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
         self.error = error
         self.asked: list[tuple[str, JsonObject]] = []
 
@@ -87,7 +89,7 @@ async def test_what_is_deleted_is_not_looked_at(client: httpx.AsyncClient) -> No
 
 
 async def test_the_cluster_is_asked_with_a_resource_in_the_placeholders_place() -> None:
-    cluster = Cluster()
+    cluster = Doubting()
     async with client_of(cluster) as client:
         assert (await answer(client, configuration(**pod())))["allowed"]
     [(kind, body)] = cluster.asked
@@ -109,7 +111,7 @@ async def test_the_cluster_is_asked_with_a_resource_in_the_placeholders_place() 
     ],
 )  # fmt: skip
 async def test_only_what_lasts_is_a_reason_to_refuse(error: Exception, allowed: bool, words: str) -> None:
-    async with client_of(Cluster(error)) as client:
+    async with client_of(Doubting(error)) as client:
         said = await answer(client, configuration(**pod()))
     assert said["allowed"] is allowed
     assert words in (said.get("warnings", [""])[0] if allowed else said["status"]["message"])
@@ -117,7 +119,7 @@ async def test_only_what_lasts_is_a_reason_to_refuse(error: Exception, allowed: 
 
 
 async def test_nobody_is_asked_about_what_is_wrong_anyway() -> None:
-    cluster = Cluster()
+    cluster = Doubting()
     async with client_of(cluster) as client:
         await answer(client, configuration(capacitty=1, **pod()))
     assert not cluster.asked
