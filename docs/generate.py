@@ -321,5 +321,5 @@ def _cli_page() -> str:
 if __name__ == "__main__":
     for _name in write(FOLDER):
         sys.stdout.write(f"docs/reference/{_name}\n")
-    for _path, _content in copies().items():
-        _path.write_text(_content, encoding="utf-8")
+    for _path, _copy in copies().items():
+        _path.write_text(_copy, encoding="utf-8")

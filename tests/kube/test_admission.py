@@ -11,9 +11,15 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from cryptography import x509
 
+from ashore.bus.memory import MemoryBus
+from ashore.http.health import Check
 from ashore.http.server import bind
+from ashore.service import Context
+from ashore.supervise import Supervisor
+from ashore.telemetry import Metrics
 from ashore_broker_launcher.admission.certificate import (
     SECRET_NAME,
     WEBHOOK_NAME,
@@ -23,39 +29,35 @@ from ashore_broker_launcher.admission.certificate import (
 from ashore_broker_launcher.admission.checks import Rules
 from ashore_broker_launcher.admission.serving import Webhook
 from ashore_broker_launcher.admission.webhook import WebhookApi
-from ashore_broker_launcher.cluster import Cluster
+from ashore_broker_launcher.app import build
+from ashore_broker_launcher.cluster import ClusterError
+from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_broker_launcher.crds.install import ensure
+from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from tests.kube.adapter import adapter
 from tests.kube.akri_samples import BROKER, POD_BROKER, configuration, samples
 from tests.kube.api import Api, RefusedError, until
 from tests.kube.control_plane import Cluster as KubeCluster
+from tests.kube.control_plane import ControlPlane
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 KINDS = ["v1/ConfigMap", "apps/v1/Deployment"]
 
 
 @asynccontextmanager
-async def webhook(cluster: Cluster, folder: Path, namespace: str, number: int = 0) -> AsyncIterator[int]:
+async def webhook(cluster: KubernetesCluster, folder: Path, namespace: str, number: int = 0) -> AsyncIterator[int]:
     """A webhook as the launcher runs it; the port that it listens on."""
     listener = bind("127.0.0.1", number)
     certificate = WebhookCertificate(cluster, folder, namespace=namespace, hosts=["a.b.svc"])
     running = Webhook(WebhookApi(Rules(manifest_kinds=KINDS), cluster), certificate, listener)
     tasks = [asyncio.create_task(running.look_after()), asyncio.create_task(running.serve())]
     try:
-        await until(lambda: ready(running), "the webhook has a certificate")
+        await until(lambda: passes(running.check), "the webhook has a certificate")
         yield listener.getsockname()[1]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def ready(running: Webhook) -> bool:
-    try:
-        await running.check()
-    except Exception:  # noqa: BLE001 - it is not ready
-        return False
-    return True
 
 
 def webhook_configuration(namespace: str, port: int) -> dict[str, Any]:
@@ -88,14 +90,14 @@ def webhook_configuration(namespace: str, port: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def cluster(kube_cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def cluster(kube_cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[KubernetesCluster]:
     """The launcher's port, as the admin."""
     async with adapter(kube_cluster.access, tmp_path) as found:
         yield found
 
 
 @pytest.fixture
-async def akri(kube: Api, cluster: Cluster, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
+async def akri(kube: Api, cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
     """Have Configurations of a namespace pass through the webhook; their path."""
     await ensure(cluster, install=True)
     listener = bind("127.0.0.1", 0)
@@ -195,6 +197,18 @@ async def test_fields_of_jobs_are_known_as_well(kube: Api, akri: str) -> None:
     assert "spec.brokerSpec.brokerJobSpec.template.spec.restartPolicy" in said
 
 
+async def test_fields_of_services_are_known_as_well_and_ports_that_are_taken_are_no_mistake(
+    kube: Api, akri: str
+) -> None:
+    await works(kube, akri)
+    service = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 31234}]}
+    body = configuration("cams", "onvif", space(akri), instanceServiceSpec={**service, "selektor": {}})
+    assert 'unknown field \\"spec.instanceServiceSpec.selektor' in await refusal(kube, akri, body)
+    taken = {"metadata": {"name": "taken"}, "spec": service}
+    await kube.create(f"/api/v1/namespaces/{space(akri)}/services", taken)
+    await kube.create(akri, configuration("cams", "onvif", space(akri), instanceServiceSpec=service))
+
+
 async def test_what_may_be_there_tomorrow_is_a_warning(kube: Api, akri: str) -> None:
     await works(kube, akri)
     pod = {"containers": [BROKER], "serviceAccountName": "later"}
@@ -238,7 +252,7 @@ async def done(asking: Any) -> bool:
 
 
 async def test_replicas_share_one_certificate_that_the_secret_keeps(
-    kube: Api, cluster: Cluster, kube_namespace: str, tmp_path: Path
+    kube: Api, cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path
 ) -> None:
     made = [
         WebhookCertificate(cluster, tmp_path / name, namespace=kube_namespace, hosts=["a.b.svc"])
@@ -252,7 +266,7 @@ async def test_replicas_share_one_certificate_that_the_secret_keeps(
 
 
 async def test_a_certificate_is_renewed_while_the_server_runs(
-    cluster: Cluster, kube_namespace: str, tmp_path: Path
+    cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path
 ) -> None:
     now = [datetime.now(UTC) - timedelta(days=300)]
     certificate = WebhookCertificate(
@@ -282,7 +296,72 @@ async def shown(server: asyncio.Server, folder: Path) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
 
 
-async def test_nobody_is_served_without_tls(cluster: Cluster, kube_namespace: str, tmp_path: Path) -> None:
+async def test_a_damaged_secret_is_told_and_made_anew_when_it_is_gone(
+    kube: Api, cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path
+) -> None:
+    certificate = WebhookCertificate(cluster, tmp_path, namespace=kube_namespace, hosts=["a.b.svc"])
+    path = f"/api/v1/namespaces/{kube_namespace}/secrets"
+    damaged = {"metadata": {"name": SECRET_NAME}, "data": {"ca.pem": base64.b64encode(b"nonsense").decode()}}
+    await kube.create(path, damaged)
+    with pytest.raises(ClusterError, match="holds no usable authority: delete it"):
+        await certificate.keep()
+    await kube.delete(f"{path}/{SECRET_NAME}")
+    assert await certificate.keep()
+
+
+async def test_nobody_is_served_without_tls(cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path) -> None:
     async with webhook(cluster, tmp_path, kube_namespace) as port, httpx.AsyncClient() as client:
         with pytest.raises(httpx.HTTPError):
             await client.post(f"http://127.0.0.1:{port}/validate", content=b"{}")
+
+
+async def test_the_launcher_as_a_whole_waits_for_its_definitions_and_answers(
+    bare: ControlPlane, tmp_path: Path
+) -> None:
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    environment = {
+        "ASHORE_DATA_DIR": str(tmp_path / "data"),
+        "ASHORE_HOST": "127.0.0.1",
+        "ASHORE_LAUNCHER": "kubernetes",
+        "ASHORE_KUBECONFIG": str(bare.access.write(tmp_path / "kubeconfig")),
+        "ASHORE_WEBHOOK_PORT": str(port),
+        "ASHORE_WEBHOOK_HOST": "launcher.default.svc",
+    }
+    settings, metrics = BrokerLauncherSettings.load(environment), Metrics()
+    context = Context(settings=settings, bus=MemoryBus(), replica="one", metrics=metrics, log=structlog.get_logger())
+    async with build(context) as app:
+        supervisor = Supervisor(metrics)
+        for task in app.tasks:
+            supervisor.start(task)
+        try:
+            await until(lambda: passes(app.checks["webhook"]), "the webhook has a certificate")
+            with pytest.raises(ClusterError, match="does not know configurations"):
+                await until(lambda: told(app.checks["cluster"]), "the launcher misses its definitions")
+            trust = ssl.create_default_context(cafile=str(tmp_path / "data/webhook/ca.pem"))
+            async with httpx.AsyncClient(verify=trust) as client:
+                answer = await client.post(f"https://127.0.0.1:{port}/validate", content=b"{}")
+            assert answer.status_code == 400
+            async with adapter(bare.access, tmp_path) as cluster:
+                await ensure(cluster, install=True)
+            await until(lambda: passes(app.checks["cluster"]), "the launcher has its definitions")
+        finally:
+            await supervisor.stop()
+
+
+async def passes(check: Check) -> bool:
+    try:
+        await check()
+    except Exception:  # noqa: BLE001 - whatever is said, it is not ready
+        return False
+    return True
+
+
+async def told(check: Check) -> None:
+    """Raise what the check says once it is more than that nothing has been looked at."""
+    try:
+        await check()
+    except ClusterError as error:
+        if "asked yet" not in str(error):
+            raise

@@ -20,11 +20,12 @@ from ashore_broker_launcher.cluster import (
     NODE,
     POD,
     SERVICE,
-    Cluster,
     Kind,
+    NotFound,
 )
 from ashore_broker_launcher.config import MANIFEST_KINDS, BrokerLauncherSettings
 from ashore_broker_launcher.crds.install import ensure
+from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from ashore_broker_launcher.launchers.opening import LEASE_NAME
 from tests.kube.adapter import adapter
 from tests.kube.akri_samples import POD_BROKER, configuration
@@ -87,7 +88,7 @@ async def api(bare: ControlPlane) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def launcher(api: Api, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def launcher(api: Api, tmp_path: Path) -> AsyncIterator[KubernetesCluster]:
     """The port, with the rights of the launcher."""
     access = api.access.as_user(await token(api, NAMESPACE, LAUNCHER))
     async with adapter(access, tmp_path) as cluster:
@@ -138,7 +139,7 @@ def an(kind: Kind, name: str = "one", namespace: str = PLACE, **more: Any) -> Ob
     return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **more}
 
 
-async def test_the_launcher_sees_what_it_must(api: Api, launcher: Cluster) -> None:
+async def test_the_launcher_sees_what_it_must(api: Api, launcher: KubernetesCluster) -> None:
     await api.create("/api/v1/nodes", {"metadata": {"name": "node-a"}})
     for kind in (CONFIGURATION, INSTANCE, POD, JOB, SERVICE, NODE, CONFIG_MAP):
         await launcher.list(kind)
@@ -149,7 +150,7 @@ async def test_the_launcher_sees_what_it_must(api: Api, launcher: Cluster) -> No
     await ensure(launcher, install=False)
 
 
-async def test_the_launcher_writes_instances_and_how_all_fares(api: Api, launcher: Cluster) -> None:
+async def test_the_launcher_writes_instances_and_how_all_fares(api: Api, launcher: KubernetesCluster) -> None:
     path = f"/apis/akri.sh/v0/namespaces/{PLACE}/configurations"
     owner = await api.create(path, configuration("cams", "onvif", PLACE))
     reference = {"apiVersion": "akri.sh/v0", "kind": "Configuration", "name": "cams", "uid": owner["metadata"]["uid"]}
@@ -167,27 +168,32 @@ async def test_the_launcher_writes_instances_and_how_all_fares(api: Api, launche
 
 
 @pytest.mark.parametrize("name", MANIFEST_KINDS)
-async def test_the_launcher_makes_each_kind_of_broker(launcher: Cluster, name: str) -> None:
+async def test_the_launcher_makes_each_kind_of_broker(launcher: KubernetesCluster, name: str) -> None:
     api_version, _, kind_name = name.rpartition("/")
     kind = await launcher.kind(api_version, kind_name)
     await launcher.check(kind, an(kind, **SPECS[kind.name]))
+    with pytest.raises(NotFound):
+        # It was for a trial.
+        await launcher.get(kind, PLACE, "one")
     await launcher.apply(kind, an(kind, **SPECS[kind.name]))
     await launcher.get(kind, PLACE, "one")
     await launcher.delete(kind, PLACE, "one")
 
 
-async def test_the_launcher_reads_what_a_broker_has_written(launcher: Cluster) -> None:
+async def test_the_launcher_reads_what_a_broker_has_written(launcher: KubernetesCluster) -> None:
     await launcher.apply(POD, an(POD, "two", spec=SPEC))
     assert not await launcher.log(PLACE, "two")
 
 
-async def test_the_launcher_leads_by_its_lease(launcher: Cluster) -> None:
+async def test_the_launcher_leads_by_its_lease(launcher: KubernetesCluster) -> None:
     lease = await launcher.create(LEASE, an(LEASE, LEASE_NAME, NAMESPACE, spec={"holderIdentity": "one"}))
     await launcher.replace(LEASE, {**lease, "spec": {"holderIdentity": "two"}})
     assert (await launcher.get(LEASE, NAMESPACE, LEASE_NAME))["spec"]["holderIdentity"] == "two"
 
 
-async def test_the_launcher_keeps_the_webhooks_certificate(api: Api, launcher: Cluster, tmp_path: Path) -> None:
+async def test_the_launcher_keeps_the_webhooks_certificate(
+    api: Api, launcher: KubernetesCluster, tmp_path: Path
+) -> None:
     [webhook] = [one for one in documents(FOLDER) if one["kind"] == WEBHOOKS.name]
     await applied(api, webhook)
     certificate = WebhookCertificate(launcher, tmp_path / "tls", namespace=NAMESPACE, hosts=[f"{LAUNCHER}.ashore.svc"])
@@ -257,7 +263,7 @@ async def test_an_agents_account_may_do_nothing(api: Api) -> None:
             assert error.value.code == 403
 
 
-async def test_a_broker_of_a_sample_passes_as_the_launcher_tries_it(launcher: Cluster) -> None:
+async def test_a_broker_of_a_sample_passes_as_the_launcher_tries_it(launcher: KubernetesCluster) -> None:
     body = configuration("cams", "onvif", PLACE, brokerSpec=POD_BROKER)
     verdict = await try_broker(launcher, body)
     assert (verdict.problems, verdict.warnings) == ([], [])

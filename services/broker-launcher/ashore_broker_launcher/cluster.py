@@ -109,10 +109,6 @@ class Cluster(Protocol):
         """Make an object; Conflict where there is one of that name."""
         ...
 
-    async def check(self, kind: Kind, body: JsonObject) -> None:
-        """Create the object for a trial, with every field known and nothing stored; Refused with what is wrong."""
-        ...
-
     async def apply(self, kind: Kind, body: JsonObject, *, manager: str = MANAGER) -> JsonObject:
         """Make the object have these fields, whoever owned them before (server-side apply); it is made if absent.
 

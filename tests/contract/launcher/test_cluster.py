@@ -265,9 +265,3 @@ async def until(check: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not check():  # noqa: ASYNC110 - what is awaited happens elsewhere
             await asyncio.sleep(0.01)
-
-
-async def test_a_trial_stores_nothing(cluster: Cluster, place: str) -> None:
-    await cluster.check(POD, a_pod(place))
-    with pytest.raises(NotFound):
-        await cluster.get(POD, place, "one")

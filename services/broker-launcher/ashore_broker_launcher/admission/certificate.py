@@ -31,6 +31,7 @@ WEBHOOK_NAME: Final = "ashore-broker-launcher"
 _SERVER: Final = "webhook"
 _FILES: Final = (f"{AUTHORITY}.pem", f"{_SERVER}.pem")
 _ATTEMPTS: Final = 5
+_DAMAGED: Final = "holds no usable authority: delete it, and it is made anew"
 
 
 class WebhookCertificate:
@@ -90,11 +91,15 @@ class WebhookCertificate:
     async def _keep(self) -> bool:
         directory = files.private_directory(self._directory)
         secret = await self._secret()
-        if secret is not None:
-            for name, content in _contents(secret).items():
-                files.replace_private(directory / name, content)
-        certificates = ServerCertificates(directory, self._clock)
-        certificates.keep(_SERVER, self._hosts)
+        for name, content in _contents(secret or {}).items():
+            files.replace_private(directory / name, content)
+        try:
+            certificates = ServerCertificates(directory, self._clock)
+            certificates.keep(_SERVER, self._hosts)
+        except CertificateError as error:
+            for name in _FILES:
+                (directory / name).unlink(missing_ok=True)
+            raise ClusterError(f"the Secret {SECRET_NAME} {_DAMAGED}") from error
         await self._store(secret, {name: files.read_private(directory / name) for name in _FILES})
         self._authority = certificates.authority
         return self._load(certificates.path(_SERVER))
@@ -131,4 +136,4 @@ def _contents(secret: JsonObject) -> dict[str, bytes]:
     try:
         return {name: base64.b64decode(data[name], validate=True) for name in _FILES if name in data}
     except (binascii.Error, ValueError) as error:
-        raise ClusterError(f"the Secret {SECRET_NAME} is damaged: delete it, and it is made anew") from error
+        raise ClusterError(f"the Secret {SECRET_NAME} {_DAMAGED}") from error

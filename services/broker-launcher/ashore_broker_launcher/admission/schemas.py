@@ -5,7 +5,7 @@ to hear what was probably meant.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -13,6 +13,7 @@ import fastjsonschema
 
 from ashore_broker_launcher.cluster import JsonObject
 
+Check = Callable[[object], object]
 _LONGEST_SHOWN: Final = 64
 _MOST_TOLD: Final = 20
 
@@ -29,7 +30,7 @@ class Schema:
         unknown = self.unknown(data, place)
         if unknown:
             return unknown
-        return list(self._invalid(self._document, data, place))
+        return list(self._invalid(self._whole, data, place))
 
     def unknown(self, data: object, place: str) -> list[str]:
         """A sentence for each key that nothing reads."""
@@ -40,6 +41,11 @@ class Schema:
     def fields(self) -> frozenset[str]:
         """The keys that it knows at its top."""
         return frozenset(self._resolved(self._document).get("properties", {}))
+
+    @cached_property
+    def _whole(self) -> Check:
+        # It is compiled to Python, which takes as long as a hundred checks.
+        return _compiled(self._document, self._parts)
 
     def _resolved(self, schema: JsonObject) -> JsonObject:
         while "$ref" in schema:
@@ -66,15 +72,15 @@ class Schema:
             elif fields is not None and not others:
                 yield unknown_key(key, list(fields), place)
 
-    def _invalid(self, schema: JsonObject, data: object, place: str) -> Iterator[str]:
+    def _invalid(self, check: Check, data: object, place: str) -> Iterator[str]:
         """The first wrong value. A choice between null and something is about the something."""
         try:
-            _compiled({**schema, "$defs": self._parts})(data)
+            check(data)
         except fastjsonschema.JsonSchemaValueException as error:
             where = place + str(error.name).removeprefix("data")
             choices = [one for one in error.rule_definition if one.get("type") != "null"] if _is_choice(error) else []
             if len(choices) == 1:
-                yield from self._invalid(choices[0], error.value, where)
+                yield from self._invalid(_compiled(choices[0], self._parts), error.value, where)
             else:
                 yield f"{where}{str(error.message).removeprefix(str(error.name))}{_given(error)}"
 
@@ -100,5 +106,5 @@ def _given(error: fastjsonschema.JsonSchemaValueException) -> str:
     return f", not '{value}'" if isinstance(value, (str, int, float)) and len(str(value)) <= _LONGEST_SHOWN else ""
 
 
-def _compiled(schema: JsonObject) -> Any:
-    return fastjsonschema.compile(schema, use_default=False)
+def _compiled(schema: JsonObject, parts: JsonObject) -> Check:
+    return cast(Check, fastjsonschema.compile({**schema, "$defs": parts}, use_default=False))

@@ -6,27 +6,49 @@ may be another thing tomorrow and is a warning; where nobody answers, nothing is
 """
 
 import re
-from typing import Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from ashore_broker_launcher.admission.brokers import JOB as JOB_PLACE
 from ashore_broker_launcher.admission.brokers import PLACEHOLDER
 from ashore_broker_launcher.admission.brokers import POD as POD_PLACE
-from ashore_broker_launcher.cluster import JOB, POD, Cluster, ClusterError, JsonObject, Kind, Refused, Unreachable
+from ashore_broker_launcher.cluster import (
+    JOB,
+    POD,
+    SERVICE,
+    ClusterError,
+    JsonObject,
+    Kind,
+    Refused,
+    Unreachable,
+)
 
 _RESOURCE: Final = "akri.sh/trial"
 _NAME: Final = "ashore-admission-trial"
 _INVALID: Final = 422
-_BAD: Final = 400
+_SERVICES: Final = ("instanceServiceSpec", "configurationServiceSpec")
 _DECODING: Final = re.compile(r"cannot be handled as|json: cannot unmarshal|unable to decode|strict decoding error")
 
-_ASKED: Final = re.compile(rf'^.*?(?=(?:Pod|Job)(?:\.\w+)* (?:in version|"{_NAME}"))')
+_ASKED: Final = re.compile(rf'^.*?(?=(?:Pod|Job|Service)(?:\.\w+)* (?:in version|"{_NAME}"))')
 """What the port says that it was about, which is no concern of the person's."""
-_PREAMBLE: Final = re.compile(
-    r'(Pod|Job) in version "[^"]*" cannot be handled as a (Pod|Job): (strict decoding error: )?'
-)
+_PREAMBLE: Final = re.compile(r'\w+ in version "[^"]*" cannot be handled as a \w+: (strict decoding error: )?')
 _FIELD: Final = re.compile(r"Go struct field \w+\.spec\.|(?<![\w.\]])spec\.")
+
+
+class Checker(Protocol):
+    """A cluster that can be asked."""
+
+    async def check(self, kind: Kind, body: JsonObject) -> None:
+        """Create an object for a trial, with every field known; raise Refused with what is said against it."""
+        ...
+
+
+class _Part(NamedTuple):
+    kind: Kind
+    place: str
+    spec: Any
+    is_broker: bool
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -36,28 +58,36 @@ class Verdict(msgspec.Struct, frozen=True):
     warnings: list[str] = []
 
 
-async def try_broker(cluster: Cluster, configuration: JsonObject) -> Verdict:
-    """Ask about the broker of a Configuration that has passed all other checks."""
+async def try_broker(cluster: Checker, configuration: JsonObject) -> Verdict:
+    """Ask about the broker and the services of a Configuration that has passed all other checks."""
     namespace = configuration.get("metadata", {}).get("namespace") or "default"
-    broker = configuration.get("spec", {}).get("brokerSpec") or {}
-    if isinstance(broker.get("brokerPodSpec"), dict):
-        kind, spec, place = POD, broker["brokerPodSpec"], POD_PLACE
-    elif isinstance(broker.get("brokerJobSpec"), dict):
-        kind, spec, place = JOB, broker["brokerJobSpec"], JOB_PLACE
-    else:
-        return Verdict()
-    try:
-        await cluster.check(kind, _trial(kind, namespace, spec))
-    except Refused as error:
-        said = _in_place(str(error), place)
-        if error.status == _INVALID or (error.status == _BAD and _DECODING.search(str(error))):
-            return Verdict([said])
-        return Verdict(warnings=[f"its broker could not be started now: {said}"])
-    except Unreachable:
-        return Verdict()
-    except ClusterError as error:
-        return Verdict(warnings=[f"its broker could not be tried: {error}"])
-    return Verdict()
+    problems: list[str] = []
+    warnings: list[str] = []
+    for part in _parts(configuration.get("spec", {})):
+        try:
+            await cluster.check(part.kind, _trial(part.kind, namespace, part.spec))
+        except Refused as error:
+            said = _in_place(str(error), part.place)
+            if _DECODING.search(str(error)) or (error.status == _INVALID and part.is_broker):
+                problems.append(said)
+            elif part.is_broker:
+                warnings.append(f"its broker could not be started now: {said}")
+        except Unreachable:
+            return Verdict(problems, warnings)
+        except ClusterError as error:
+            warnings.append(f"its broker could not be tried: {error}")
+    return Verdict(problems, warnings)
+
+
+def _parts(spec: JsonObject) -> list[_Part]:
+    broker = spec.get("brokerSpec") or {}
+    places = [
+        _Part(POD, POD_PLACE, broker.get("brokerPodSpec"), is_broker=True),
+        _Part(JOB, JOB_PLACE, broker.get("brokerJobSpec"), is_broker=True),
+        # Whether its ports are free is another question, and those of an older one are not.
+        *(_Part(SERVICE, f"spec.{name}", spec.get(name), is_broker=False) for name in _SERVICES),
+    ]
+    return [part for part in places if isinstance(part.spec, dict)]
 
 
 def _trial(kind: Kind, namespace: str, spec: JsonObject) -> JsonObject:

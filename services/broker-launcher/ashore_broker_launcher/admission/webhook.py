@@ -1,8 +1,9 @@
 """The admission webhook: the API server asks it about each Configuration before it stores it (AdmissionReview v1).
 
-It answers on `POST /validate`, as Akri's does, over TLS and to whoever asks: an answer holds nothing that the question
-did not. An object whose spec is as it was is let through whatever it says, so that what came in without the webhook can
-still be labelled, finalized and deleted.
+It answers on `POST /validate`, as Akri's does, over TLS and to whoever asks, since an API server shows no credentials
+by default. An answer holds nothing but the question, and what the API server says of the broker in it. An object whose
+spec is as it was is let through whatever it says, so that what came in without the webhook can still be labelled,
+finalized and deleted.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ import structlog
 from ashore.http.problems import Problem
 from ashore.http.routes import Request, Route
 from ashore_broker_launcher.admission import checks
-from ashore_broker_launcher.admission.trial import Verdict, try_broker
-from ashore_broker_launcher.cluster import Cluster, JsonObject
+from ashore_broker_launcher.admission.trial import Checker, Verdict, try_broker
+from ashore_broker_launcher.cluster import JsonObject
 
 MOST_BYTES: Final = 8 << 20
 """Two objects of the largest size that etcd takes, and what stands around them."""
@@ -47,7 +48,7 @@ class _Review(msgspec.Struct, frozen=True, rename="camel"):
 class WebhookApi:
     """What is served; without a cluster the API server is not asked in turn."""
 
-    def __init__(self, rules: checks.Rules, cluster: Cluster | None = None) -> None:
+    def __init__(self, rules: checks.Rules, cluster: Checker | None = None) -> None:
         self._rules = rules
         self._cluster = cluster
         self._room = asyncio.Semaphore(_AT_ONCE)

@@ -10,16 +10,14 @@ import pytest
 from ashore.http.api import api
 from ashore.http.auth import Auth
 from ashore_broker_launcher.admission.webhook import MOST_BYTES, WebhookApi
-from ashore_broker_launcher.cluster import Cluster, JsonObject, Kind, Refused, Unreachable
-from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
+from ashore_broker_launcher.cluster import JsonObject, Kind, Refused, Unreachable
 from tests.unit.launcher.admission.configurations import RULES, configuration, pod
 
 
-class Doubting(MemoryCluster):
+class Doubting:
     """Says of every broker what it is told to say."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        super().__init__()
         self.error = error
         self.asked: list[tuple[str, JsonObject]] = []
 
@@ -29,7 +27,7 @@ class Doubting(MemoryCluster):
             raise self.error
 
 
-def client_of(cluster: Cluster | None = None) -> httpx.AsyncClient:
+def client_of(cluster: Doubting | None = None) -> httpx.AsyncClient:
     application = api(WebhookApi(RULES, cluster).routes(), auth=Auth([], enabled=False), title="webhook", version="1")
     return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="https://webhook")
 

@@ -117,9 +117,6 @@ class MemoryCluster:
         self._rebuild("create", stored)
         return stored.body
 
-    async def check(self, kind: Kind, body: JsonObject) -> None:
-        """See `Cluster.check`; fields are not known here, so everything passes."""
-
     async def apply(self, kind: Kind, body: JsonObject, *, manager: str = MANAGER) -> JsonObject:
         """See `Cluster.apply`."""
         body = _placed(kind, body)

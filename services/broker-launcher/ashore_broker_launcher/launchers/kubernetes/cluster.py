@@ -67,11 +67,12 @@ class KubernetesCluster:
 
     async def create(self, kind: Kind, body: JsonObject) -> JsonObject:
         """See Cluster."""
-        return await self._create(kind, body)
-
-    async def check(self, kind: Kind, body: JsonObject) -> None:
-        """See Cluster."""
-        await self._create(kind, body, dryRun="All", fieldValidation="Strict")
+        metadata = body.get("metadata") or {}
+        asked = _asked("create", kind, metadata.get("namespace"), metadata.get("name"))
+        if kind.namespaced and not metadata.get("namespace"):
+            raise Refused(f"{asked}: it must say in which namespace it is", 400)
+        target = paths.collection(kind, metadata.get("namespace") or "") + paths.query(fieldManager=MANAGER)
+        return _object(await self._ask("POST", target, asked, body), asked)
 
     async def check(self, kind: Kind, body: JsonObject) -> None:
         """Create an object for a trial, which stores nothing; Refused also for a field that is not known."""
@@ -121,14 +122,6 @@ class KubernetesCluster:
     def reflect(self, kind: Kind, *, namespace: str = "", labels: str = "") -> Reflector:
         """See Cluster."""
         return Reflector(self._http, kind, namespace, labels, self._patience)
-
-    async def _create(self, kind: Kind, body: JsonObject, **how: str) -> JsonObject:
-        metadata = body.get("metadata") or {}
-        asked = _asked("create", kind, metadata.get("namespace"), metadata.get("name"))
-        if kind.namespaced and not metadata.get("namespace"):
-            raise Refused(f"{asked}: it must say in which namespace it is", 400)
-        target = paths.collection(kind, metadata.get("namespace") or "") + paths.query(fieldManager=MANAGER, **how)
-        return _object(await self._ask("POST", target, asked, body), asked)
 
     async def _apply(self, kind: Kind, body: JsonObject, subresource: str, manager: str) -> JsonObject:
         metadata = body.get("metadata") or {}
