@@ -139,6 +139,21 @@ async def show_health(site: str, node: str, options: Options) -> None:
     _problems([health for _, health in found])
 
 
+async def forget_agent(node: str, site: str, options: Options) -> None:
+    """Retire an agent that is away for good."""
+    async with _client(options) as client:
+        agents = await client.agents(site, node)
+        if not agents:
+            raise CommandError(
+                f"no agent of a node '{node}' has been heard of", remedy="`ashore doctor` names the silent ones"
+            )
+        if len(agents) > 1:
+            sites = ", ".join(agent.site for agent in agents)
+            raise CommandError(f"there is a node '{node}' at several sites: {sites}", remedy="name one with --site")
+        await client.forget(agents[0])
+    say(f"The agent of {node} is retired, and its devices are gone.")
+
+
 async def apply_file(file: Path, site: str, options: Options) -> None:
     """Publish the configurations of a file; whether they can be used each agent says in its health."""
     named = _read(file)

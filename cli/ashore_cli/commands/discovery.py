@@ -74,6 +74,23 @@ async def health(*, site: Site = "*", node: Node = "*", options: Options = HERE)
 
 
 @app.command
+async def forget(
+    node: Annotated[str, Parameter(help="The node whose agent is away for good.")],
+    /,
+    *,
+    site: Annotated[str, Parameter(help="Its site, where several have a node of this name.")] = "*",
+    options: Options = HERE,
+) -> None:
+    """Retire an agent that will not come back: its devices are gone, and nobody waits for it.
+
+    An agent that answers is not retired. One that does come back is there again, with its devices.
+    """
+    from ashore_cli.discovering import forget_agent  # noqa: PLC0415 - see above
+
+    await forget_agent(node, site, options)
+
+
+@app.command
 async def apply(
     file: Annotated[Path, Parameter(help="A YAML file with `configurations`, as a node's own.")],
     /,

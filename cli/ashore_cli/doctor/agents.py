@@ -25,7 +25,8 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
                 try:
                     health = await client.health(agent)
                 except ClientError as error:
-                    yield bad(_ABOUT, error.detail, _START, unreachable=True)
+                    retire = f"if it is away for good: `ashore discovery forget {agent.node} --site {agent.site}`"
+                    yield bad(_ABOUT, error.detail, f"{_START}; {retire}", unreachable=True)
                     continue
                 for finding in _agent(health):
                     yield finding

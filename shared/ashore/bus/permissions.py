@@ -2,8 +2,9 @@
 
 A user's inbox is private (`_INBOX_<name>`), so that nobody reads another's answers. It may publish its own facts, make
 and read its own consumers, and read its own values. Only `admin` declares streams. Devices have no user here at all:
-they speak FDO to the services. The command line reads events and publishes none; it may order that a dead letter is
-tried again, which names the letter and cannot carry another event.
+they speak FDO to the services. The command line reads events, and publishes only what people decide: what agents look
+for, and that an agent is retired. It may order that a dead letter is tried again, which names the letter and cannot
+carry another event.
 """
 
 import msgspec
@@ -72,7 +73,7 @@ USERS: tuple[User, ...] = (
         # Handlers outside the agent's process are told what to look for.
         asks=("discovery-handler.>",),
     ),
-    User(name="cli", follows=True, amends=True, publishes=("configuration-set",), asks=("discovery.>",)),
+    User(name="cli", follows=True, amends=True, publishes=("configuration-set", "agent-alive"), asks=("discovery.>",)),
 )
 
 ANNOUNCEMENTS = "ashore.v1.>"

@@ -11,11 +11,13 @@ import msgspec
 
 from ashore.bus import Bus, NoResponder
 from ashore.client.errors import ClientError
-from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Match, Value, encode, envelope, open_event
+from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Event, Match, Value, encode, envelope, open_event
 
 QUIET_SECONDS: Final = 0.7
 """After so long without one, all agents that the stream knows have been read."""
 ANSWER_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 60.0
+"""All that a node has told is read in this time, or never."""
 _MISSED: Final = 3
 """After so many heartbeats that did not come an agent is believed to be away."""
 
@@ -130,22 +132,12 @@ class DiscoveryClient:
         self._bus = bus
 
     async def agents(self, site: str = "*", node: str = "*") -> list[AgentAlive]:
-        """The agents that have been alive, each with what it said last, by site and node."""
+        """The agents that have been alive and are not retired, each with what it said last, by site and node."""
         found: dict[str, AgentAlive] = {}
-        began = datetime.now(UTC)
-        async with aclosing(self._bus.follow([f"{AgentAlive.name}.{site}.{node}"], replay=True)) as events:
-            with suppress(TimeoutError, StopAsyncIteration):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    while True:
-                        async with asyncio.timeout(QUIET_SECONDS):
-                            _, one = await anext(events)
-                        event = open_event(one)
-                        if isinstance(event, AgentAlive):
-                            found[event.subject] = event
-                        if one.time > began:
-                            # What was said before we asked has all been read.
-                            break
-        return [found[subject] for subject in sorted(found)]
+        for event in await self._kept(f"{AgentAlive.name}.{site}.{node}", ANSWER_SECONDS):
+            if isinstance(event, AgentAlive):
+                found[event.subject] = event
+        return [found[subject] for subject in sorted(found) if not found[subject].retired]
 
     async def soonest(self, seconds: float) -> AgentAlive | None:
         """An agent that is alive and has looked around, as soon as one is heard; None after that time."""
@@ -189,14 +181,55 @@ class DiscoveryClient:
         """How an agent works."""
         return await self._ask(agent, "health", {}, AgentHealth)
 
+    async def forget(self, agent: AgentAlive) -> None:
+        """Say for an agent that will never speak again that it is retired, and that its devices are gone.
+
+        Its last word is that everything it has told is of an older snapshot, which is how every subscriber already
+        tells what is no longer there. One that answers is not retired: it would only take that back.
+        """
+        if await self._answers(agent):
+            raise ClientError(
+                f"the agent of {agent.node} at {agent.site} answers", remedy="stop it for good, then forget it"
+            )
+        told = await self._kept(f"{DeviceSeen.name}.{agent.site}.{agent.node}.>", _READ_SECONDS)
+        epoch = max([agent.epoch, *(event.epoch for event in told if isinstance(event, DeviceSeen))])
+        # Not the present time: the agent may return with a clock that is behind ours, and its devices shall count.
+        last = msgspec.structs.replace(agent, epoch=epoch + 1, devices=0, handlers=[], retired=True)
+        await self._publish(last)
+
+    async def _answers(self, agent: AgentAlive) -> bool:
+        try:
+            await self._bus.request(f"discovery.{agent.site}.{agent.node}.health", b"", timeout=ANSWER_SECONDS)
+        except NoResponder:
+            return False
+        return True
+
     async def configure(self, site: str, name: str, configuration: object) -> None:
         """Have all agents of a site look for this; None takes the configuration away."""
         raw = msgspec.Raw(msgspec.json.encode(configuration))
         token = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-        event = ConfigurationSet(site=site, token=token, configuration=raw)
+        await self._publish(ConfigurationSet(site=site, token=token, configuration=raw))
+
+    async def _publish(self, event: Event) -> None:
         identity = token_hex(16)
         wrapped = envelope(event, source="/cli", id=identity, time=datetime.now(UTC))
         await self._bus.publish(event.subject, encode(wrapped), id=identity)
+
+    async def _kept(self, subject: str, seconds: float) -> list[Event]:
+        """What the stream has kept of these subjects until now, as far as it can be read in this time."""
+        found: list[Event] = []
+        began = datetime.now(UTC)
+        async with aclosing(self._bus.follow([subject], replay=True)) as events:
+            with suppress(TimeoutError, StopAsyncIteration):
+                async with asyncio.timeout(seconds):
+                    while True:
+                        async with asyncio.timeout(QUIET_SECONDS):
+                            _, one = await anext(events)
+                        found.append(open_event(one))
+                        if one.time > began:
+                            # What was said before we asked has all been read.
+                            break
+        return found
 
     async def _ask(self, agent: AgentAlive, verb: str, question: object, kind: type[T]) -> T:
         subject = f"discovery.{agent.site}.{agent.node}.{verb}"

@@ -88,7 +88,7 @@ class HandlerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentAlive(Event, frozen=True, kw_only=True):
-    """The agent of a node is alive. Devices of it with an epoch below this one are no longer there."""
+    """The agent of a node is alive, or retired. Devices of it with an epoch below this one are no longer there."""
 
     name: ClassVar[str] = "agent-alive"
     subject_fields: ClassVar[tuple[str, ...]] = ("site", "node")
@@ -100,6 +100,9 @@ class AgentAlive(Event, frozen=True, kw_only=True):
     started_at: Annotated[Moment, Meta(description="When the agent was started, in ms since 1970")]
     devices: Annotated[Count, Meta(description="How many devices it sees, wanted or not")]
     handlers: Annotated[list[HandlerState], Meta(max_length=256, description="How its handlers work")] = []
+    retired: Annotated[
+        bool, Meta(description="A person has said that there is no agent any more; its next word takes this back")
+    ] = False
 
 
 class ConfigurationSet(Event, frozen=True, kw_only=True):

@@ -11,12 +11,16 @@ import pytest
 from ashore.bus import NotPermitted
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
-from tests.bus_kit import join, publish
+from tests.bus_kit import join, publish, until
 from tests.contract.discovery.agents import ECHO, agent, hearing, write_file
 from tests.unit.test_events import EXAMPLES
 
 
 async def ashore(server: EmbeddedServer, *words: str) -> tuple[int, str, str]:
+    return await run(server, "discovery", *words)
+
+
+async def run(server: EmbeddedServer, *words: str) -> tuple[int, str, str]:
     env = {
         "PATH": "/usr/bin",
         "ASHORE_NATS_URL": server.url,
@@ -24,7 +28,7 @@ async def ashore(server: EmbeddedServer, *words: str) -> tuple[int, str, str]:
         "ASHORE_DATA_DIR": "/nonexistent",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ashore_cli", "discovery", *words, env=env, stdout=-1, stderr=-1
+        sys.executable, "-m", "ashore_cli", *words, env=env, stdout=-1, stderr=-1
     )
     out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
@@ -77,6 +81,33 @@ async def test_without_an_agent_it_says_what_to_do(nats_bus: NatsBus, nats_serve
     code, _, err = await ashore(nats_server, "list")
     assert code == 1
     assert "no discovery agent has been heard of" in err
+
+
+async def test_an_agent_that_is_away_for_good_is_forgotten_and_may_still_return(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with hearing(nats_bus) as ear:
+        async with agent(nats_server, tmp_path, ECHO):
+            await ear.until("appeared", "foo")
+            await until(lambda: any(one.epoch for one in ear.alive()))
+            code, _, err = await ashore(nats_server, "forget", "n1")
+            assert code == 1
+            assert "answers" in err
+        assert "`ashore discovery forget n1 --site s1`" in (await run(nats_server, "doctor"))[1]
+        assert (await ashore(nats_server, "forget", "n1"))[0] == 0
+        assert (await ashore(nats_server, "list"))[0] == 1
+        assert "no agent has been heard of" in (await run(nats_server, "doctor"))[1]
+        last = ear.alive()[-1]
+        assert last.retired
+        # That is how a subscriber knows what is there.
+        assert [one for one in ear.last() if one.epoch >= last.epoch] == []
+        code, _, err = await ashore(nats_server, "forget", "n2")
+        assert (code, "no agent of a node 'n2'" in err) == (1, True)
+        async with agent(nats_server, tmp_path, ECHO):
+            await until(lambda: ear.alive()[-1].epoch >= last.epoch and not ear.alive()[-1].retired)
+            again = ear.alive()[-1].epoch
+            assert {one.state for one in ear.last() if one.epoch >= again} == {"present"}
+            assert len(await data(nats_server, "list")) == 2
 
 
 @pytest.mark.parametrize("user", ["manufacturer", "owner", "rendezvous", "cli"])
