@@ -90,6 +90,8 @@ async def show_explanation(key: str, site: str, node: str, options: Options) -> 
             for facet in found.facets:
                 names = ", ".join(facet.identity)
                 out.print(printable(f"  seen by {facet.source} as {facet.id}: {facet.state}, {facet.cause}; {names}"))
+            for sentence in found.rulings:
+                out.print(printable(f"  {sentence}"))
             for name, value in found.device.facts.items():
                 out.print(printable(f"  {name}: {value}"))
             for one in found.judgements:
@@ -155,34 +157,43 @@ async def forget_agent(node: str, site: str, options: Options) -> None:
 
 
 async def apply_file(file: Path, site: str, options: Options) -> None:
-    """Publish the configurations of a file; whether they can be used each agent says in its health."""
-    named = _read(file)
+    """Publish the configurations and devices of a file; whether they can be used each agent says in its health."""
+    configurations, devices = _read(file)
     async with _client(options) as client:
-        for one in named:
+        for one in configurations:
             await client.configure(site, str(one["name"]), one)
-    say(f"The agents of {site} look for {', '.join(str(one['name']) for one in named)}.")
+        for one in devices:
+            await client.rule(site, str(one["name"]), one)
+    if configurations:
+        say(f"The agents of {site} look for {_named(configurations)}.")
+    if devices:
+        say(f"The agents of {site} know {_named(devices)}.")
 
 
-async def remove_configuration(name: str, site: str, options: Options) -> None:
-    """Take a configuration away."""
+async def remove_configuration(name: str, site: str, options: Options, *, device: bool) -> None:
+    """Take a configuration away, or what people say of a device."""
     async with _client(options) as client:
-        await client.configure(site, name, None)
-    say(f"The agents of {site} no longer look for {name}.")
+        await (client.rule(site, name, None) if device else client.configure(site, name, None))
+    say(f"The agents of {site} no longer {'know' if device else 'look for'} {name}.")
 
 
-def _read(file: Path) -> list[dict[str, object]]:
-    """The configurations in a file."""
+def _read(file: Path) -> list[list[dict[str, object]]]:
+    """The configurations and the devices in a file."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"{file} cannot be read: {error}") from error
-    listed = data.get("configurations") if isinstance(data, dict) else None
-    named = [one for one in listed or [] if isinstance(one, dict) and one.get("name")]
-    if not named or len(named) != len(listed or []):
+    found = [data.get(name) or [] for name in ("configurations", "devices")] if isinstance(data, dict) else []
+    if not any(found) or not all(isinstance(one, dict) and one.get("name") for each in found for one in each):
         raise CommandError(
-            f"{file} has no list `configurations`, each with a `name`", remedy="see docs/reference/discovery.md"
+            f"{file} has no list `configurations` or `devices`, each with a `name`",
+            remedy="see docs/reference/discovery.md",
         )
-    return named
+    return found
+
+
+def _named(found: list[dict[str, object]]) -> str:
+    return ", ".join(str(one["name"]) for one in found)
 
 
 @asynccontextmanager
@@ -228,7 +239,11 @@ def _line(event: DeviceSeen) -> None:
 
 def _words(device: DiscoveredDevice) -> str:
     facts = device.facts
-    named = [str(facts[name]) for name in ("vendor", "model", "name", "description", "devnode") if facts.get(name)]
+    named = [
+        str(facts[name])
+        for name in ("given_name", "vendor", "model", "name", "description", "devnode")
+        if facts.get(name)
+    ]
     return " ".join(named) or ", ".join(device.endpoints)
 
 

@@ -88,11 +88,15 @@ def _(event: DeviceSeen) -> Telling:
 
 @tell.register
 def _(event: AgentAlive) -> Telling:
+    if event.retired:
+        return Telling("retired", "there is no agent any more, and its devices are gone", "red")
     bad = [f"{one.name} {one.mode}: {one.reason}" for one in event.handlers if one.mode in ("failed", "degraded")]
     return Telling("alive", "; ".join([f"{event.devices} devices", *bad]), "yellow" if bad else "cyan")
 
 
 @tell.register
 def _(event: ConfigurationSet) -> Telling:
+    if bytes(event.ruling) != b"null":
+        return Telling("ruled", "people say what a device is called, and by what it is known")
     taken = bytes(event.configuration) == b"null"
     return Telling("configured", f"{event.token} is {'taken away' if taken else 'to be looked for'}")

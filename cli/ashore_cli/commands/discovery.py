@@ -39,7 +39,7 @@ async def watch(*, site: Site = "*", node: Node = "*", options: Options = HERE) 
 
 @app.command
 async def explain(
-    key: Annotated[str, Parameter(help="The device's key, an alias of it, or its beginning.")],
+    key: Annotated[str, Parameter(help="The device's key, an alias of it, its beginning, or what people call it.")],
     /,
     *,
     site: Site = "*",
@@ -92,13 +92,13 @@ async def forget(
 
 @app.command
 async def apply(
-    file: Annotated[Path, Parameter(help="A YAML file with `configurations`, as a node's own.")],
+    file: Annotated[Path, Parameter(help="A YAML file with `configurations` or `devices`, as a node's own.")],
     /,
     *,
     site: Annotated[str, Parameter(help="The site whose agents shall look for them.")] = "site",
     options: Options = HERE,
 ) -> None:
-    """Have all agents of a site look for the configurations in a file."""
+    """Have all agents of a site look for the configurations in a file, and know the devices in it."""
     from ashore_cli.discovering import apply_file  # noqa: PLC0415 - see above
 
     await apply_file(file, site, options)
@@ -109,10 +109,11 @@ async def remove(
     name: Annotated[str, Parameter(help="The configuration's name.")],
     /,
     *,
+    device: Annotated[bool, Parameter(help="It is what people call a device.", negative="")] = False,
     site: Annotated[str, Parameter(help="The site whose agents shall no longer look for it.")] = "site",
     options: Options = HERE,
 ) -> None:
-    """Take away a configuration that was applied."""
+    """Take away a configuration that was applied, or what was said of a device."""
     from ashore_cli.discovering import remove_configuration  # noqa: PLC0415 - see above
 
-    await remove_configuration(name, site, options)
+    await remove_configuration(name, site, options, device=device)

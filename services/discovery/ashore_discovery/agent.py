@@ -28,6 +28,7 @@ from ashore_discovery.publishing import Publisher, moment
 from ashore_discovery.store import State, keep, restore
 from ashore_discovery.tracking.device import View
 from ashore_discovery.tracking.outcomes import Ask, Change, ChangeKind, Outcomes
+from ashore_discovery.tracking.rulings import Ruling, Rulings
 from ashore_discovery.tracking.tracker import Tracker
 
 _FEW: Final = 4
@@ -124,10 +125,14 @@ class Agent:
     # What is to be looked for.
 
     async def configure(
-        self, configurations: Sequence[Configuration], settings: Mapping[str, JsonObject], interfaces: Sequence[str]
+        self,
+        configurations: Sequence[Configuration],
+        settings: Mapping[str, JsonObject],
+        interfaces: Sequence[str],
+        rulings: Sequence[Ruling] = (),
     ) -> None:
         """Look for this from now on. What cannot be used is told in `problems`, and harms nothing else."""
-        self.problems = {}
+        self.problems = self._rule(Rulings(rulings))
         wanted = [one for one in map(self._wanted, configurations) if one is not None]
         if wanted != self._wants:
             # Not where only interfaces have changed: on a node with many devices it takes a while.
@@ -142,6 +147,11 @@ class Agent:
         for name, sentences in self.problems.items():
             for sentence in sentences:
                 log.warning("configuration cannot be used", configuration=name, reason=sentence)
+
+    def _rule(self, rulings: Rulings) -> dict[str, list[str]]:
+        if rulings != self.tracker.registry.rulings:
+            self._take(self.tracker.rule(rulings, self._clock()))
+        return rulings.problems
 
     def _close_unasked(self, handlers: set[str]) -> None:
         """An earlier run may have told of devices for which nobody listens any more."""
@@ -175,9 +185,9 @@ class Agent:
             self.tracker.restore(device, self._clock())
         self._wind()
 
-    def state(self, configurations: list[Configuration]) -> State:
+    def state(self, configurations: list[Configuration], rulings: dict[str, Ruling]) -> State:
         """What a later run must know."""
-        return keep(self.tracker.registry.devices.values(), self._publisher.epoch, configurations)
+        return keep(self.tracker.registry.devices.values(), self._publisher.epoch, configurations, rulings)
 
     def looked_around(self) -> bool:
         """Whether every listener has said once what is there."""

@@ -50,7 +50,7 @@ class ListAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplainQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which device: its key, an alias, or the beginning of one."""
+    """Which device: its key, an alias, what people call it, a name such as `mac:...`, or the beginning of a key."""
 
     key: Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -74,6 +74,7 @@ class ExplainAnswer(msgspec.Struct, frozen=True, kw_only=True):
     judgements: list[Judgement]
     told: Annotated[bool, Meta(description="Whether the bus believes that it is there")]
     demoted: Annotated[list[str], Meta(description="What identifies nobody, since two had it at once")] = []
+    rulings: Annotated[list[str], Meta(description="What people say of it, a sentence each")] = []
 
 
 class RescanQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,6 +165,7 @@ class Api:
             judgements=self._desk.judge(found),
             told=found.told is not None,
             demoted=sorted(registry.demoted)[:MOST_DEVICES],
+            rulings=registry.rulings.explain(found.names(set())),
         )
 
     async def _rescan(self, question: RescanQuestion) -> RescanAnswer:

@@ -35,7 +35,7 @@ from ashore_discovery.listening.remote import Reception
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher
 from ashore_discovery.responder import Answer, Responder, Responses
-from ashore_discovery.store import Store
+from ashore_discovery.store import State, Store
 
 if TYPE_CHECKING:
     from ashore_discovery.listening.akri.reception import AkriReception
@@ -69,7 +69,7 @@ class Discovery:
         self.agent = Agent(place, catalogue, tools, self.publisher, self.health, everything=everything)
         self._changed = asyncio.Event()
         self.sources = Sources(settings.site, bus, settings.configurations, self._changed.set)
-        self.store = Store(settings.data_dir, lambda: self.agent.state(self.sources.from_bus()))
+        self.store = Store(settings.data_dir, self._state)
         self.agent.changed = self.store.changed
         self.heart = Heart(
             self.agent,
@@ -102,13 +102,17 @@ class Discovery:
         self.publisher.epoch = state.epoch
         self.publisher.begin_epoch()
         self.agent.restore(state)
-        self.sources.begin(state.configurations)
+        self.sources.begin(state.configurations, state.rulings)
+
+    def _state(self) -> State:
+        return self.agent.state(self.sources.from_bus(), self.sources.rulings_from_bus())
 
     async def look(self) -> None:
         """Look for what the configurations say, whenever they or the interfaces change."""
         while True:
             self._changed.clear()
-            await self.agent.configure(self.sources.configurations(), self.sources.settings(), self._interfaces)
+            found = self.sources
+            await self.agent.configure(found.configurations(), found.settings(), self._interfaces, found.rulings())
             self.store.changed()
             await self._changed.wait()
             await asyncio.sleep(_GATHER_SECONDS)

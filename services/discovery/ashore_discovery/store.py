@@ -19,6 +19,7 @@ from ashore_discovery.configurations.document import Configuration
 from ashore_discovery.model import Facet
 from ashore_discovery.tracking.device import Device, View
 from ashore_discovery.tracking.presence import Manners, Presence
+from ashore_discovery.tracking.rulings import Ruling
 
 FILE: Final = "discovery-state.json"
 WRITE_SECONDS: Final = 0.1
@@ -52,6 +53,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[KeptDevice] = []
     configurations: list[Configuration] = []
     """Those from the bus, so that the agent can begin while the bus is away."""
+    rulings: dict[str, Ruling] = {}
+    """Likewise, by their tokens."""
 
 
 class Store:
@@ -105,14 +108,20 @@ class Store:
         draft.replace(self._path)
 
 
-def keep(devices: Iterable[Device], epoch: int, configurations: list[Configuration]) -> State:
+def keep(
+    devices: Iterable[Device],
+    epoch: int,
+    configurations: list[Configuration],
+    rulings: dict[str, Ruling],
+) -> State:
     """What the bus believes, as it is written."""
     kept = [
         KeptDevice(told=device.told, departures=device.departures, facets=[_keep(one) for one in device.presences])
         for device in devices
         if device.told is not None
     ]
-    return State(epoch=epoch, devices=kept, configurations=configurations)
+    # It is written by another thread, while the bus may say more.
+    return State(epoch=epoch, devices=kept, configurations=configurations, rulings=dict(rulings))
 
 
 def restore(kept: KeptDevice) -> Device:

@@ -1,6 +1,8 @@
 """What discovery agents answer, over NATS: they have no REST API, since an edge node may be reached by nobody."""
 
 import asyncio
+import hashlib
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
@@ -76,6 +78,7 @@ class Explanation(msgspec.Struct, kw_only=True):
     facets: list[DeviceFacet] = []
     judgements: list[Judgement] = []
     told: bool = False
+    rulings: list[str] = []
 
 
 class ListenerHealth(msgspec.Struct, kw_only=True):
@@ -209,6 +212,13 @@ class DiscoveryClient:
         raw = msgspec.Raw(msgspec.json.encode(configuration))
         token = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
         await self._publish(ConfigurationSet(site=site, token=token, configuration=raw))
+
+    async def rule(self, site: str, name: str, ruling: object) -> None:
+        """Tell all agents of a site what people say of a device; None takes it back."""
+        # Configurations never have such a token, and names of devices may have letters that no token has.
+        token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        null, raw = msgspec.Raw(b"null"), msgspec.Raw(msgspec.json.encode(ruling))
+        await self._publish(ConfigurationSet(site=site, token=token, configuration=null, ruling=raw))
 
     async def _publish(self, event: Event) -> None:
         identity = token_hex(16)

@@ -106,13 +106,17 @@ class AgentAlive(Event, frozen=True, kw_only=True):
 
 
 class ConfigurationSet(Event, frozen=True, kw_only=True):
-    """What the agents of a site are to look for, by the configuration's name."""
+    """What the agents of a site are to look for, by the configuration's name; or what people say of a device."""
 
     name: ClassVar[str] = "configuration-set"
     subject_fields: ClassVar[tuple[str, ...]] = ("site", "token")
     site: Site
     token: Annotated[Token, Meta(description="The configuration's name, as a token")]
     configuration: Annotated[msgspec.Raw, Meta(description="The configuration; null takes it away")]
+    ruling: Annotated[
+        msgspec.Raw,
+        Meta(description="What people say of a device's identity, on a token of its own; null takes it away"),
+    ] = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
 
 
 DISCOVERY_EVENTS: tuple[type[Event], ...] = (DeviceSeen, AgentAlive, ConfigurationSet)

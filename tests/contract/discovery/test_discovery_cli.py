@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ashore.bus import NotPermitted
 from ashore.bus.nats import NatsBus
@@ -81,6 +82,34 @@ async def test_without_an_agent_it_says_what_to_do(nats_bus: NatsBus, nats_serve
     code, _, err = await ashore(nats_server, "list")
     assert code == 1
     assert "no discovery agent has been heard of" in err
+
+
+async def test_people_name_devices_and_part_them_in_a_file_and_over_the_bus(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    foo, bar, folder = "id:debug-echo/foo", "id:debug-echo/bar", tmp_path / "agent"
+    folder.mkdir()
+    applied = tmp_path / "devices.yaml"
+    applied.write_text(yaml.safe_dump({"devices": [{"name": "pair", "same_as": [foo, bar]}]}))
+    async with hearing(nats_bus) as ear:
+        async with agent(nats_server, folder, ECHO):
+            await ear.until("appeared", "bar")
+            code, _, err = await ashore(nats_server, "apply", str(applied), "--site", "s1")
+            assert (code, err) == (0, "The agents of s1 know pair.\n")
+            await ear.until("disappeared")
+            await until(lambda: len([one for one in ear.last() if one.state == "present"]) == 1)
+            code, out, _ = await ashore(nats_server, "explain", "pair", "-o", "table")
+            assert f"people call it 'pair', and say that it is {bar} and {foo}" in out
+        # The agent remembers it while it is away, and what its own file says goes before.
+        async with agent(nats_server, folder, ECHO):
+            await until(lambda: ear.alive()[-1].devices == 1)
+            never = {"name": "pair", "same_as": [foo], "not_same_as": [bar]}
+            draft = folder / "draft"
+            draft.write_text(yaml.safe_dump({"configurations": [ECHO], "devices": [never]}))
+            draft.replace(folder / "look-for.yaml")
+            await until(lambda: ear.alive()[-1].devices == 2)
+            assert f"people say that {bar} is never 'pair'" in (await ashore(nats_server, "explain", bar))[1]
+            assert (await ashore(nats_server, "remove", "pair", "--device", "--site", "s1"))[0] == 0
 
 
 async def test_an_agent_that_is_away_for_good_is_forgotten_and_may_still_return(

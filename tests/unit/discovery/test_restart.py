@@ -11,7 +11,9 @@ from tests.discovery_kit import Stage, configuration
 
 def again(stage: Stage, **manners: bool) -> Stage:
     """A later run, with what the earlier one has written."""
-    kept = msgspec.json.decode(msgspec.json.encode(keep(stage.tracker.registry.devices.values(), 7, [])), type=State)
+    kept = msgspec.json.decode(
+        msgspec.json.encode(keep(stage.tracker.registry.devices.values(), 7, [], {})), type=State
+    )
     later = Stage(*[one.configuration for one in stage.desk._wanted.values()], **manners)
     later.clock.now = stage.clock.now + 60
     for device in kept.devices:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from ashore_discovery.matching.filters import Filter
 from ashore_discovery.model import IdentityKind
 from ashore_discovery.tracking.departure import Departure
+from ashore_discovery.tracking.rulings import MOST_RULINGS, Ruling
 
 MOST_CONFIGURATIONS: Final = 256
 JsonObject = dict[str, Any]
@@ -52,3 +53,4 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     handlers: Annotated[dict[str, JsonObject], Meta(description="Settings of handlers, by their names")] = {}
     configurations: Annotated[list[Configuration], Meta(max_length=MOST_CONFIGURATIONS)] = []
+    devices: Annotated[list[Ruling], Meta(max_length=MOST_RULINGS, description="What people say of devices")] = []

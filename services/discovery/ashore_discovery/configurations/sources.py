@@ -1,15 +1,16 @@
-"""Where configurations come from: a file on the node, and the bus; both are followed as they change.
+"""Where configurations and rulings come from: a file on the node, and the bus; both are followed as they change.
 
-A configuration in the file goes before one of the same name on the bus. What cannot be read is told, and what was read
-before stays in force.
+What is in the file goes before what has the same name on the bus. What cannot be read is told, and what was read before
+stays in force.
 """
 
 import asyncio
 import tomllib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -18,9 +19,13 @@ from ashore.bus import Bus
 from ashore.events import ConfigurationSet, EventError, open_event
 from ashore_discovery.configurations.document import MOST_CONFIGURATIONS, Configuration, JsonObject, NodeFile
 from ashore_discovery.configurations.schema import ConfigurationError, read
+from ashore_discovery.tracking.rulings import MOST_RULINGS, Ruling
 
 POLL_SECONDS: Final = 1.0
+RULINGS: Final = "-"
+"""How tokens of rulings begin on the bus, and none of a configuration does."""
 _MOST_BYTES: Final = 1024 * 1024
+T = TypeVar("T", Configuration, Ruling)
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -38,6 +43,8 @@ class Sources:
         self._file = NodeFile()
         self._from_bus: dict[str, Configuration] = {}
         self._remembered: list[Configuration] = []
+        self._rulings: dict[str, Ruling] = {}
+        self._heard: set[str] = set()
         self._stamp: object = None
 
     def configurations(self) -> list[Configuration]:
@@ -48,13 +55,23 @@ class Sources:
         """Those that the bus has said, and until it has said all of them those that it said to an earlier run."""
         return list({one.name: one for one in (*self._remembered, *self._from_bus.values())}.values())
 
+    def rulings(self) -> list[Ruling]:
+        """What people say of devices; of two that contradict, the first one counts."""
+        own = {one.name: one for one in self._file.devices}
+        return [*own.values(), *(one for one in self._rulings.values() if one.name not in own)]
+
+    def rulings_from_bus(self) -> dict[str, Ruling]:
+        """Those that the bus has said, by their tokens."""
+        return self._rulings
+
     def settings(self) -> dict[str, JsonObject]:
         """Settings of handlers on this node."""
         return self._file.handlers
 
-    def begin(self, remembered: list[Configuration]) -> None:
+    def begin(self, remembered: list[Configuration], rulings: Mapping[str, Ruling]) -> None:
         """Begin with what the bus said to an earlier run, and with the file."""
         self._remembered = remembered
+        self._rulings = dict(rulings)
         if self._path is not None:
             self._look(self._path)
 
@@ -70,8 +87,7 @@ class Sources:
         async with aclosing(self._bus.state([f"{ConfigurationSet.name}.{self._site}.*"])) as steps:
             async for step in steps:
                 if step is None:
-                    self._remembered = []
-                    self._changed()
+                    self._forget_what_was_not_said_again()
                     continue
                 try:
                     event = open_event(step[1])
@@ -81,23 +97,36 @@ class Sources:
                 if isinstance(event, ConfigurationSet) and self._hear(event):
                     self._changed()
 
+    def _forget_what_was_not_said_again(self) -> None:
+        """The bus has said all that it has: whatever else an earlier run had heard was taken back meanwhile."""
+        self._remembered = []
+        self._rulings = {token: one for token, one in self._rulings.items() if token in self._heard}
+        self._changed()
+
     def _hear(self, event: ConfigurationSet) -> bool:
-        before = self._from_bus.get(event.token)
+        self._heard.add(event.token)
+        if event.token.startswith(RULINGS) and bytes(event.configuration) == b"null":
+            return self._keep(event.token, event.ruling, Ruling, self._rulings, MOST_RULINGS)
+        return self._keep(event.token, event.configuration, Configuration, self._from_bus, MOST_CONFIGURATIONS)
+
+    def _keep(self, token: str, raw: msgspec.Raw, kind: type[T], kept: dict[str, T], most: int) -> bool:
+        """Keep what the bus has said under this token; whether something is different."""
+        before = kept.get(token)
         try:
-            data = msgspec.json.decode(event.configuration)
-            self.problems.pop(event.token, None)
+            data = msgspec.json.decode(raw)
+            self.problems.pop(token, None)
             if data is None:
-                return self._from_bus.pop(event.token, None) is not None
-            configuration = read(Configuration, data, f"configuration '{event.token}'")
-        except (ConfigurationError, msgspec.DecodeError) as error:
-            self.problems[event.token] = [str(error)]
-            log.warning("configuration cannot be read", configuration=event.token, reason=str(error))
+                return kept.pop(token, None) is not None
+            found = read(kind, data, f"{kind.__name__.lower()} '{token}'")
+        except (ConfigurationError, msgspec.DecodeError, RecursionError) as error:
+            self.problems[token] = [str(error)]
+            log.warning("what the bus says cannot be read", token=token, reason=str(error))
             return False
-        if len(self._from_bus) >= MOST_CONFIGURATIONS and before is None:
-            self.problems[event.token] = [f"there are {MOST_CONFIGURATIONS} configurations already"]
+        if len(kept) >= most and before is None:
+            self.problems[token] = [f"there are {most} of its kind already"]
             return False
-        self._from_bus[event.token] = configuration
-        return configuration != before
+        kept[token] = found
+        return found != before
 
     def _look(self, path: Path) -> bool:
         """Read the file if it is another one than before; whether something is different."""
@@ -130,10 +159,10 @@ def read_file(path: Path) -> NodeFile:
     except (ValueError, RecursionError) as error:
         raise ConfigurationError([f"{path.name}: {error}"]) from error
     found = read(NodeFile, data or {}, path.name)
-    names = [one.name for one in found.configurations]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError([f"{path.name} has two configurations named {', '.join(twice)}"])
+    for kind, named in (("configurations", found.configurations), ("devices", found.devices)):
+        twice = sorted(name for name, count in Counter(one.name for one in named).items() if count > 1)
+        if twice:
+            raise ConfigurationError([f"{path.name} has two {kind} named {', '.join(twice)}"])
     return found
 
 

@@ -8,6 +8,7 @@ from ashore.events import Match, State, Value
 from ashore_discovery.model import Facet, Facts
 from ashore_discovery.tracking import identity
 from ashore_discovery.tracking.presence import Presence
+from ashore_discovery.tracking.rulings import GIVEN
 
 MOST_ALIASES: Final = 16
 
@@ -56,6 +57,8 @@ class Device(msgspec.Struct, kw_only=True):
     departures: list[float] = []
     flapping: bool = False
     aliases: list[str] = []
+    given: str = ""
+    """What people call it."""
     appeared_at: float = 0.0
     changed_at: float = 0.0
     alarm: float | None = None
@@ -81,7 +84,7 @@ class Device(msgspec.Struct, kw_only=True):
 
     def facts(self) -> Facts:
         """What all facets say; what the wire says is newer than what was asked, and the first facet is believed."""
-        found: Facts = {}
+        found: Facts = {GIVEN: self.given} if self.given else {}
         for presence in self.presences:
             for name, value in {**presence.learnt.facts, **presence.facet.facts}.items():
                 found.setdefault(name, value)

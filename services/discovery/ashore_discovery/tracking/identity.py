@@ -43,6 +43,16 @@ def names(identity: Identity, handler: str, id: str) -> list[str]:  # noqa: A002
     return [*dict.fromkeys(found), f"id:{handler}/{id}"]
 
 
+def spelt(name: str) -> str:
+    """A name that a person has written, in its one spelling; empty if it identifies nobody."""
+    kind, _, value = name.strip().partition(":")
+    if kind == "id":
+        return name.strip() if "/" in value else ""
+    known = next((one for one in IDENTITY_RANKS if one == kind), None)
+    sane = _sane(known, value) if known else ""
+    return f"{kind}:{sane}" if sane else ""
+
+
 def kind_of(name: str) -> str:
     """The kind of a name."""
     return name.partition(":")[0]

@@ -13,6 +13,7 @@ from ashore_discovery.tracking.device import Device
 from ashore_discovery.tracking.outcomes import Ask, Desk, Outcomes
 from ashore_discovery.tracking.presence import Manners, Presence
 from ashore_discovery.tracking.registry import Registry
+from ashore_discovery.tracking.rulings import Rulings
 from ashore_discovery.tracking.telling import Teller
 
 VERIFY_SECONDS: Final = 15.0
@@ -110,6 +111,33 @@ class Tracker:
         for device in list(self.registry.devices.values()):
             outcomes += self._settle(device, "configured", now)
         return outcomes
+
+    def rule(self, rulings: Rulings, now: float) -> Outcomes:
+        """People say something else of identities: what was one may be two, and what was two may be one."""
+        outcomes: Outcomes = []
+        for device in self.registry.rule(rulings):
+            if device.key not in self.registry.devices:
+                # One of those before it has turned out to be the same.
+                continue
+            for presence in self.registry.strangers(device):
+                outcomes += self._part(device, presence, now)
+            self.registry.index(device)
+            first = device.presences[0]
+            first.cause, first.rival = "ruled", None
+            outcomes += self._after(device, first, now)
+        return outcomes
+
+    def _part(self, device: Device, presence: Presence, now: float) -> Outcomes:
+        """A facet is not of this device, but of another, or of one of its own."""
+        self.registry.leave(device, presence)
+        presence.cause, presence.rival = "ruled", None
+        other = self.registry.known(presence)
+        if other is None:
+            other = self.registry.make(presence)
+            self.teller.remember(other, now)
+        else:
+            self.registry.join(other, presence)
+        return self._after(other, presence, now)
 
     def restore(self, device: Device, now: float) -> None:
         """A device that an earlier run of the agent has told of. Nothing is told before somebody has looked."""
