@@ -146,6 +146,21 @@ async def test_hundred_and_fifty_services_at_once_are_all_seen() -> None:
         await watched.until(what="Sighting", kind="missed")
 
 
+async def test_many_that_come_at_once_are_all_told_since_each_answers(
+    nats_server: EmbeddedServer, nats_bus: NatsBus, tmp_path: Path
+) -> None:
+    look: dict[str, Any] = {"name": "pages", "handler": "mdns", "details": HTTP}
+    async with lan(1) as (there,):
+        with cable(there) as interface:
+            handlers = {"mdns": {"interfaces": [interface]}}
+            async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, look, handlers=handlers):
+                await until(lambda: any(one.epoch for one in ear.alive()))
+                async with running(await zeroconf(there, 150)):
+                    await until(lambda: len(ear.last()) == 150, seconds=60)
+                times = [one.seen_at for one in ear.devices() if one.change == "appeared"]
+                print(f"first to last of 150 told: {max(times) - min(times)} ms")
+
+
 async def test_a_device_with_nothing_but_ipv6_is_seen_and_asked() -> None:
     async with lan(2) as (here, there):
         address = link_local(there)

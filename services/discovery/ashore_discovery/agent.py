@@ -78,6 +78,8 @@ class Agent:
         self.listeners = Listeners(tools, self, health)
         self._untold: set[str] = set()
         self._questions = asyncio.Semaphore(MOST_QUESTIONS)
+        # Whoever must prove to be there at all keeps nobody waiting who is missed.
+        self._proofs = asyncio.Semaphore(MOST_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._swept: set[str] = set()
@@ -268,8 +270,8 @@ class Agent:
 
     async def _ask(self, ask: Ask) -> None:
         listener = self.listeners.of(ask.facet.source)
-        async with self._questions:
-            if ask.what == "probe":
+        async with self._proofs if ask.what == "prove" else self._questions:
+            if ask.what != "enrich":
                 alive = await listener.probe(ask.facet) if listener else None
                 self._take(self.tracker.probed(ask.facet, alive, self._clock()))
             else:

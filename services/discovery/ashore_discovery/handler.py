@@ -42,6 +42,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """So many new ones at once."""
     per_second: float = 5.0
     """And so many each second after that."""
+    unproven: int = 50
+    """Where anybody can announce things: so many new ones are told at once without having been asked."""
+    unproven_per_second: float = 1.0
+    """And so many each second after that; the others are told when they have answered a probe."""
     sightings: float = 1000.0
     """So many sightings a second are heard, and five times as many at once; the end of a device always is."""
 
@@ -92,6 +96,8 @@ class Handler(Generic[Details, Plan]):
     """Whether agents of several nodes can see the same device: everything on a network, nothing on a bus."""
     per_interface: ClassVar[bool] = False
     """Whether there is one listener for each network interface, or one for all."""
+    announced: ClassVar[bool] = False
+    """Whether things are told of that only say so themselves, so that anybody can forge them."""
     exhaustive: ClassVar[bool] = False
     """Whether what a complete sweep does not name is gone. Otherwise it is suspected, and probed."""
     bye_hold: ClassVar[float] = 1.0

@@ -2,7 +2,9 @@
 
 import asyncio
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +19,9 @@ NEARBY: Final = (
     "::1/128",
 )
 """Networks of plants and homes: where devices are, and where no URL leads out to the internet."""
+
+
+MOST_SENDERS: Final = 1024
 
 
 class Network:
@@ -67,3 +72,24 @@ class Pace:
         """Wait until it is our turn."""
         while not self.take():  # noqa: ASYNC110 - what is waited for is the time itself
             await asyncio.sleep(1 / self._per_second)
+
+
+class PerSender:
+    """A token bucket for each of those who were heard lately."""
+
+    def __init__(self, per_second: float, burst: int, clock: Callable[[], float]) -> None:
+        self._new = partial(Pace, per_second, burst, clock)
+        self._paces: OrderedDict[str, Pace] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._paces)
+
+    def take(self, sender: str) -> bool:
+        """Take one of this sender's if there is one."""
+        pace = self._paces.get(sender)
+        if pace is None:
+            pace = self._paces[sender] = self._new()
+        self._paces.move_to_end(sender)
+        if len(self._paces) > MOST_SENDERS:
+            self._paces.popitem(last=False)
+        return pace.take()

@@ -13,7 +13,7 @@ from ashore_discovery.handlers.onvif.gate import Gate
 from ashore_discovery.handlers.onvif.handler import Onvif
 from ashore_discovery.handlers.onvif.knowing import Known, places, sighting
 from ashore_discovery.handlers.onvif.wsdiscovery import Target
-from ashore_discovery.limits import Network
+from ashore_discovery.limits import MOST_SENDERS, Network
 from ashore_discovery.model import Facet, Offer, Refusal
 from tests.discovery_kit import Clock
 
@@ -217,7 +217,7 @@ def test_what_is_refused_is_counted_with_its_sender_and_the_reason() -> None:
 def test_all_senders_together_cannot_say_everything() -> None:
     guard = Gate(Clock())
     assert sum(guard.admits(f"10.0.{number // 256}.{number % 256}") for number in range(20_000)) == gate._ALL_AT_ONCE
-    assert len(guard._talking) == gate.MOST_SENDERS
+    assert len(guard._talking) == MOST_SENDERS
 
 
 def test_a_repetition_is_one_for_some_seconds() -> None:

@@ -179,6 +179,17 @@ def test_a_flood_of_forged_devices_ends() -> None:
     assert len(book.devices) == 4096
 
 
+def test_what_is_in_a_device_that_is_known_founds_no_device() -> None:
+    book = Book()
+    root = notify(ROOT, "upnp:rootdevice", LOCATION="http://10.0.0.9/")
+    assert book.founds(messages.parse(root), "10.0.0.9")
+    hear(book, root)
+    hear(book, notify("part", LOCATION="http://10.0.0.9/"))
+    for known in (root, notify("part", LOCATION="http://10.0.0.9/"), notify("part-2", LOCATION="http://10.0.0.9/")):
+        assert not book.founds(messages.parse(known), "10.0.0.9")
+    assert book.founds(messages.parse(notify("stranger", LOCATION="http://10.0.0.9/x")), "10.0.0.9")
+
+
 @pytest.mark.parametrize(
     "location",
     [

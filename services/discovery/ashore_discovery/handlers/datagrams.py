@@ -14,12 +14,11 @@ from typing import Final, NamedTuple
 import structlog
 
 from ashore_discovery.handler import uncounted
-from ashore_discovery.limits import Pace
+from ashore_discovery.limits import PerSender
 
 LARGEST: Final = 8192
 """No protocol here says more in one datagram."""
 _MOST_WAITING: Final = 2048
-_MOST_SENDERS: Final = 1024
 _PER_SECOND: Final = 100.0
 _BURST: Final = 400
 _TELL_SECONDS: Final = 10.0
@@ -52,13 +51,13 @@ class Inbox(asyncio.DatagramProtocol):
         self._told_at = float("-inf")
         self._clock = clock
         self._queue: asyncio.Queue[Datagram] = asyncio.Queue(_MOST_WAITING)
-        self._senders: dict[str, Pace] = {}
+        self._senders = PerSender(_PER_SECOND, _BURST, clock)
         self.dropped = 0
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Keep it, unless it is too large, or one too many of its sender."""
         address = addr[0].partition("%")[0]
-        if len(data) > LARGEST or self._queue.full() or not self._pace(address).take():
+        if len(data) > LARGEST or self._queue.full() or not self._senders.take(address):
             self.drop(address, "too large, or too many")
             return
         self._queue.put_nowait(Datagram(data, address, addr[1], self._clock()))
@@ -78,13 +77,6 @@ class Inbox(asyncio.DatagramProtocol):
     async def get(self) -> Datagram:
         """The next one."""
         return await self._queue.get()
-
-    def _pace(self, address: str) -> Pace:
-        pace = self._senders.pop(address, None) or Pace(_PER_SECOND, _BURST, self._clock)
-        self._senders[address] = pace
-        if len(self._senders) > _MOST_SENDERS:
-            del self._senders[next(iter(self._senders))]
-        return pace
 
 
 def group_socket(group: str, port: int, interface: str) -> socket.socket:

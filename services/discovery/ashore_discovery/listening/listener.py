@@ -221,6 +221,7 @@ def manners_of(kind: AnyHandler) -> Manners:
         handler=kind.name,
         shared=kind.shared,
         exhaustive=kind.exhaustive,
+        announced=kind.announced,
         bye_hold=kind.bye_hold,
         patience=kind.patience,
         probes=kind.can("probe"),

@@ -24,7 +24,8 @@ class Change(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True):
     """Something to ask a handler."""
 
-    what: Literal["probe", "enrich"]
+    what: Literal["probe", "prove", "enrich"]
+    """`prove` is a probe of what nobody has been told of yet."""
     facet: Facet
 
 

@@ -29,6 +29,7 @@ class Manners(msgspec.Struct, frozen=True, kw_only=True):
     handler: str
     shared: bool = False
     exhaustive: bool = False
+    announced: bool = False
     bye_hold: float = 1.0
     patience: float = 30.0
     probes: bool = False

@@ -39,7 +39,11 @@ class Tracker:
         self._now = now
         found = self.registry.find(source, sighting.id)
         if found is None:
-            return self._arrive(source, manners, sighting, now) if sighting.kind == "seen" else []
+            if sighting.kind == "seen":
+                return self._arrive(source, manners, sighting, now)
+            if source in self.quarantines:
+                self.quarantines[source].held.pop(sighting.id, None)
+            return []
         device, presence = found
         presence.manners = manners
         if sighting.kind != "seen":
@@ -70,6 +74,8 @@ class Tracker:
     def lost(self, source: str, cause: str, now: float, *, within: str = "") -> Outcomes:
         """Nobody listens there any more."""
         outcomes: Outcomes = []
+        if source in self.quarantines:
+            self.quarantines[source].forget(within)
         for device, presence in self.registry.of_source(source, within):
             if not device.quiet:
                 presence.lose(cause)
@@ -89,11 +95,20 @@ class Tracker:
         """What came of a probe."""
         found = self.registry.find(facet.source, facet.id)
         if found is None:
-            return []
+            return self._proven(facet, alive, now)
         device, presence = found
         presence.hear_probe(alive, now)
         contested = self._contested(device, presence, now) if alive else []
         return contested + self._after(device, presence, now)
+
+    def _proven(self, facet: Facet, alive: bool | None, now: float) -> Outcomes:  # noqa: FBT001 - as above
+        """One of whom nobody was told has been asked whether it is there."""
+        gate = self.quarantines.get(facet.source)
+        if gate is None or (alive is False and gate.again(facet.id)):
+            return [Ask("prove", facet)] if gate else []
+        self._now = now
+        held = gate.release(facet.id, now, alive=bool(alive))
+        return self._arrive(facet.source, held.manners, held.sighting, now, proven=True) if held else []
 
     def enriched(self, facet: Facet, learnt: Learnt | None, now: float) -> Outcomes:
         """What the device has told when it was asked."""
@@ -170,7 +185,9 @@ class Tracker:
             outcomes += self._settle(device, device.cause, now)
         return outcomes
 
-    def _arrive(self, source: str, manners: Manners, sighting: Sighting, now: float) -> Outcomes:
+    def _arrive(
+        self, source: str, manners: Manners, sighting: Sighting, now: float, *, proven: bool = False
+    ) -> Outcomes:
         facet = Facet(
             source=source,
             handler=manners.handler,
@@ -183,13 +200,17 @@ class Tracker:
         presence = Presence(facet=facet, manners=manners, cause=sighting.cause, heard_at=now, ttl=sighting.ttl)
         presence.deadline = now + sighting.ttl if sighting.ttl else None
         device = self.registry.known(presence)
+        gate = self.quarantines.get(source)
         if device is None:
-            gate = self.quarantines.get(source)
+            if gate and not proven and not gate.believes(manners, sighting.id):
+                return [Ask("prove", facet)] if gate.holds(manners, sighting, now) else []
             if gate and not gate.admits(sighting.id, self.registry.counts[source], now):
                 return []
             device = self.registry.make(presence)
             self.teller.remember(device, now)
         else:
+            if gate:
+                gate.held.pop(sighting.id, None)
             self.registry.join(device, presence)
         asks = [self._enrich(device, presence)] if manners.enriches else []
         rivals = self._doubt_rivals(device, presence, now)

@@ -42,6 +42,7 @@ class Mdns(Handler[MdnsDetails, Types]):
     settings_type = MdnsSettings
     shared = True
     per_interface = True
+    announced = True
     # A probe keeps its own, much shorter time; this is for one that waits for its turn.
     probe_timeout = 5.0
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ashore_discovery.handler import uncounted
-from ashore_discovery.limits import Pace
+from ashore_discovery.limits import Pace, PerSender
 
-MOST_SENDERS: Final = 1024
 MOST_REMEMBERED: Final = 4096
 REPETITION_SECONDS: Final = 5.0
 _ALL_PER_SECOND, _ALL_AT_ONCE = 1000.0, 6000
@@ -23,21 +22,20 @@ class Gate:
         self._clock = clock
         self._count = dropped
         self._everybody = Pace(_ALL_PER_SECOND, _ALL_AT_ONCE, clock)
-        self._talking: OrderedDict[str, Pace] = OrderedDict()
-        self._founding: OrderedDict[str, Pace] = OrderedDict()
+        self._talking = PerSender(_ONE_PER_SECOND, _ONE_AT_ONCE, clock)
+        self._founding = PerSender(_NEW_PER_SECOND, _NEW_AT_ONCE, clock)
         self._said: OrderedDict[object, float] = OrderedDict()
         self.refused = 0
         self.refused_at = 0.0
 
     def admits(self, sender: str) -> bool:
         """Whether this datagram may be read."""
-        pace = self._of(self._talking, sender, _ONE_PER_SECOND, _ONE_AT_ONCE)
-        return (pace.take() and self._everybody.take()) or self.refuse(sender, "too many messages")
+        taken = self._talking.take(sender) and self._everybody.take()
+        return taken or self.refuse(sender, "too many messages")
 
     def founds(self, sender: str) -> bool:
         """Whether this sender may name one more device that nobody has heard of."""
-        pace = self._of(self._founding, sender, _NEW_PER_SECOND, _NEW_AT_ONCE)
-        return pace.take() or self.refuse(sender, "too many new devices")
+        return self._founding.take(sender) or self.refuse(sender, "too many new devices")
 
     def is_new(self, thing: object) -> bool:
         """Whether this was not said before: everything is sent two to four times over UDP."""
@@ -57,12 +55,3 @@ class Gate:
         self.refused += 1
         self.refused_at = self._clock()
         return False
-
-    def _of(self, paces: OrderedDict[str, Pace], sender: str, per_second: float, at_once: int) -> Pace:
-        pace = paces.get(sender)
-        if pace is None:
-            pace = paces[sender] = Pace(per_second, at_once, self._clock)
-        paces.move_to_end(sender)
-        if len(paces) > MOST_SENDERS:
-            paces.popitem(last=False)
-        return pace

@@ -46,6 +46,7 @@ class Onvif(Handler[OnvifDetails, Plan]):
     settings_type = OnvifSettings
     shared = True
     per_interface = True
+    announced = True
     # Three of them, and what lies between, must be over within five seconds of a pulled plug.
     probe_timeout = 0.7
 

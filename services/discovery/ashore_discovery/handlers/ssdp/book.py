@@ -130,6 +130,11 @@ class Book:
             yield from self._absorb(device, address, message.location, now)
         yield device.sighting(message.kind, now)
 
+    def founds(self, message: Message, address: str) -> bool:
+        """Whether it is of a device that nobody has heard of."""
+        known = message.udn in self.devices or message.udn in self._part_of
+        return not known and message.kind != "byebye" and (address, message.location) not in self._roots
+
     def forget(self, udn: str) -> None:
         """It has left."""
         device = self.devices.pop(udn, None)

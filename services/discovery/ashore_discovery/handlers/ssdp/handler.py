@@ -16,6 +16,7 @@ from ashore_discovery.handlers.ssdp import description, messages
 from ashore_discovery.handlers.ssdp.asking import Asking
 from ashore_discovery.handlers.ssdp.book import Book
 from ashore_discovery.handlers.ssdp.details import SsdpDetails, SsdpSettings
+from ashore_discovery.limits import PerSender
 from ashore_discovery.model import Facet, Learnt, Offer, Refusal, Sighting, Swept
 
 Plan = frozenset[str]
@@ -27,6 +28,8 @@ _SETTLE: Final = 0.02
 """The dozen messages of one hello are told as two: the first at once, all others after this."""
 _PAUSES: Final = (0.3, 1.0, 3.0)
 _MOST_UNSAID: Final = 256
+# One host has few root devices, and each says hello for what is in it before its own.
+_NEW_PER_SECOND, _NEW_AT_ONCE = 0.5, 64
 _PROPERTIES: Final = {
     "SSDP_LOCATION": "location",
     "SSDP_ADDRESS": "address",
@@ -47,6 +50,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
     settings_type = SsdpSettings
     shared = True
     per_interface = True
+    announced = True
     probe_timeout = 0.5
 
     def __init__(self, context: Context) -> None:
@@ -54,6 +58,7 @@ class Ssdp(Handler[SsdpDetails, Plan]):
         self._settings = cast(SsdpSettings, context.settings)
         self._inbox = Inbox(context.clock, context.log, context.dropped)
         self._book = Book()
+        self._founding = PerSender(_NEW_PER_SECOND, _NEW_AT_ONCE, context.clock)
         self._targets: Plan = frozenset()
         self._scan_now = asyncio.Event()
         self._unsettled = asyncio.Event()
@@ -114,10 +119,12 @@ class Ssdp(Handler[SsdpDetails, Plan]):
             # Others search on the same port, so what is no announcement is no mistake.
             if message is None:
                 continue
-            if self.context.network.allows(datagram.address):
-                await self._take(message, datagram)
-            else:
+            if not self.context.network.allows(datagram.address):
                 self._inbox.drop(datagram.address, "from no network that may be asked")
+            elif self._book.founds(message, datagram.address) and not self._founding.take(datagram.address):
+                self._inbox.drop(datagram.address, "too many new devices")
+            else:
+                await self._take(message, datagram)
 
     async def _take(self, message: messages.Message, datagram: Datagram) -> None:
         expected = self._asking.heard(message.udn)
