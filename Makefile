@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers kube soak lint bench bench-discovery docs lock clean
+.PHONY: help demo test peers kube soak fuzz lint bench bench-discovery docs lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ kube: $(READY) ## build the Kubernetes control plane that tests need, once: 10 m
 
 soak: $(READY) ## an hour of lost packets without a false removal, as root; ARGS="60 1" is a minute of 1 %
 	$(BIN)/python -m tests.discovery.soak $(if $(ARGS),$(ARGS),3600)
+
+fuzz: $(READY) ## feed every reader of bytes from outside with what breaks it; ARGS="seconds [target...]"
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 lint: $(READY) ## check style, types and architecture
 	$(BIN)/ruff check .

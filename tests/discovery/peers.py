@@ -42,8 +42,12 @@ def modules_with(package: str) -> Path:
 
 
 def _home(package: str, version: str) -> Path:
-    cache = Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore")
-    return cache / "peers" / f"{package}-{version}"
+    return cache_of("peers") / f"{package}-{version}"
+
+
+def cache_of(name: str) -> Path:
+    """The folder for that which is made once."""
+    return Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore") / name
 
 
 def _there(home: Path) -> Path:
@@ -58,14 +62,15 @@ def make_all() -> int:
     for package, version in PYTHON.items():
         wanted = _REQUIREMENTS.get(package, package + "=={0}").format(version).split()
         pip = ["bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
-        failed += not _make(_home(package, version), [[sys.executable, "-m", "venv", "."], pip])
+        failed += not make(_home(package, version), [[sys.executable, "-m", "venv", "."], pip])
     for package, version in NODE.items():
         npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"{package}@{version}"]
-        failed += not _make(_home(package, version), [npm])
+        failed += not make(_home(package, version), [npm])
     return failed
 
 
-def _make(home: Path, commands: Iterable[list[str]]) -> bool:
+def make(home: Path, commands: Iterable[list[str]]) -> bool:
+    """Fill a folder by these commands, once; whether it is there."""
     if (home / "ready").exists():
         return True
     home.parent.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,8 @@ class Sources:
             if data is None:
                 return kept.pop(token, None) is not None
             found = read(kind, data, f"{kind.__name__.lower()} '{token}'")
-        except (ConfigurationError, msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            # ValueError: it is wrong, or a key in it is no UTF-8.
             self.problems[token] = [str(error)]
             log.warning("what the bus says cannot be read", token=token, reason=str(error))
             return False
@@ -151,18 +152,22 @@ class Sources:
 def read_file(path: Path) -> NodeFile:
     """A node's file, in YAML or TOML; raise ConfigurationError or OSError."""
     with path.open("rb") as file:
-        body = file.read(_MOST_BYTES + 1)
+        return read_body(file.read(_MOST_BYTES + 1), path.name)
+
+
+def read_body(body: bytes, name: str) -> NodeFile:
+    """What is in a file of this name; raise ConfigurationError."""
     if len(body) > _MOST_BYTES:
-        raise ConfigurationError([f"{path.name} is larger than {_MOST_BYTES} bytes"])
+        raise ConfigurationError([f"{name} is larger than {_MOST_BYTES} bytes"])
     try:
-        data: object = tomllib.loads(body.decode()) if path.suffix == ".toml" else _yaml(body)
+        data: object = tomllib.loads(body.decode()) if name.endswith(".toml") else _yaml(body)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError([f"{path.name}: {error}"]) from error
-    found = read(NodeFile, data or {}, path.name)
+        raise ConfigurationError([f"{name}: {error}"]) from error
+    found = read(NodeFile, data or {}, name)
     for kind, named in (("configurations", found.configurations), ("devices", found.devices)):
         twice = sorted(name for name, count in Counter(one.name for one in named).items() if count > 1)
         if twice:
-            raise ConfigurationError([f"{path.name} has two {kind} named {', '.join(twice)}"])
+            raise ConfigurationError([f"{name} has two {kind} named {', '.join(twice)}"])
     return found
 
 

@@ -132,7 +132,7 @@ class Remote(Handler[Anything, tuple[bytes, ...]]):
         try:
             answer = await self.door.bus.request(self.door.configure, body, timeout=_CONFIGURE_SECONDS)
             problem = msgspec.json.decode(answer or b"{}", type=Configured).problem
-        except (BusError, msgspec.MsgspecError) as error:
+        except (BusError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise HandlerError(f"it does not answer its configuration: {error}") from error
         if problem:
             raise HandlerError(f"it cannot use its configuration: {problem}")
