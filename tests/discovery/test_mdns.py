@@ -61,6 +61,27 @@ async def test_a_service_appears_with_all_that_it_says_and_says_goodbye() -> Non
 
 
 @NEEDS_AVAHI
+async def test_of_a_type_only_services_of_a_subtype_are_seen() -> None:
+    wanted = {"services": ["_camera._sub._http._tcp"]}
+    async with lan(2) as (here, there), avahi(there) as environment, watching(here, wanted) as watched:
+        async with (
+            running(await publish(there, environment, "Page", "_http._tcp", "80")),
+            running(
+                await publish(
+                    there, environment, "--subtype=_camera._sub._http._tcp", "Gate", "_http._tcp", "81", "a=b"
+                )
+            ) as peer,
+        ):
+            seen = await watched.whole("gate._http._tcp.local")
+            assert seen["facts"]["subtypes"] == ["_camera"]
+            assert offered(seen, services=["_camera._sub._http._tcp"])
+            assert not offered(seen, services=["_door._sub._http._tcp"])
+            peer.send_signal(signal.SIGTERM)
+            await watched.until(what="Sighting", kind="bye", id=seen["id"])
+        assert ids(watched.said(what="Sighting")) == {"gate._http._tcp.local"}
+
+
+@NEEDS_AVAHI
 async def test_a_service_of_another_type_is_not_seen() -> None:
     async with lan(2) as (here, there), avahi(there) as environment, watching(here, HTTP) as watched:
         async with (

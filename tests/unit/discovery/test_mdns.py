@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zeroconf import service_type_name
+from zeroconf import DNSPointer, RecordUpdate, Zeroconf, current_time_millis, service_type_name  # type: ignore[attr-defined]
 
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.handlers.mdns.asking import Asking
 from ashore_discovery.handlers.mdns.book import MOST_ON_A_HOST, Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE, MdnsDetails, TxtRule
+from ashore_discovery.handlers.mdns.ear import Ear, News
 from ashore_discovery.handlers.mdns.handler import Mdns
 from ashore_discovery.handlers.mdns.presets import KINDS, KNOWN, Preset
 from ashore_discovery.handlers.mdns.service import (
@@ -217,3 +218,71 @@ async def test_a_device_outside_the_allowed_networks_is_not_asked() -> None:
     questioner = Asking("lo", Network(["10.0.0.0/8"]).allows)
     stranger: Any = msgspec.structs.replace(CAMERA, addresses=["8.8.8.8", "fe80::1%eth0"])
     assert await questioner.ask(stranger) is None
+
+
+CAMERA_PAGES = "_camera._sub._http._tcp"
+
+
+class Overheard:
+    """An ear that is told records by hand."""
+
+    def __init__(self, *browsed: str) -> None:
+        self.news: list[News] = []
+        self.ear = Ear("eth0", Book(10), self.news.append)
+        self.ear._browsed = frozenset(browsed)
+
+    def hear(self, *kinds: str, ttl: int = 120, ago: float = 0.0) -> list[tuple[str, tuple[str, ...]]]:
+        """One packet with pointers from these types to the service `Gate`; what is told of it."""
+        self.news.clear()
+        now = current_time_millis()
+        records = [DNSPointer(f"{kind}.local.", 12, 1, ttl, "Gate._http._tcp.local.", now - ago) for kind in kinds]
+        self.ear.async_update_records(Zeroconf.__new__(Zeroconf), now, [RecordUpdate(one, None) for one in records])
+        self.ear.async_update_records_complete()
+        return [(one.kind, one.service.subtypes) for one in self.news]
+
+
+def test_a_subtype_leads_to_the_service_and_is_a_fact_of_it() -> None:
+    heard = Overheard(CAMERA_PAGES)
+    assert heard.hear("_http._tcp", CAMERA_PAGES) == [("seen", ("_camera",))]
+    service = heard.news[0].service
+    assert (service.id, facts_of(service)["subtypes"]) == ("gate._http._tcp.local", ["_camera"])
+    assert isinstance(offer(MdnsDetails(services=[f"{CAMERA_PAGES.upper()}.local."]), service), Offer)
+    assert isinstance(offer(MdnsDetails(services=["_door._sub._http._tcp"]), service), Refusal)
+    assert isinstance(offer(MdnsDetails(services=["_http._tcp"]), service), Offer)
+    assert isinstance(offer(MdnsDetails(services=[CAMERA_PAGES]), CAMERA), Refusal)
+
+
+def test_a_service_that_is_looked_for_by_its_subtype_only_leaves_with_it() -> None:
+    heard = Overheard(CAMERA_PAGES)
+    heard.hear(CAMERA_PAGES)
+    assert heard.hear(CAMERA_PAGES, ttl=0) == [("bye", ("_camera",))]
+    heard.hear(CAMERA_PAGES)
+    assert heard.hear(CAMERA_PAGES, ttl=1, ago=5000) == [("missed", ("_camera",))]
+
+
+def test_a_service_that_is_looked_for_otherwise_stays_without_its_subtype() -> None:
+    heard = Overheard("_http._tcp", CAMERA_PAGES, "_door._sub._http._tcp")
+    assert heard.hear("_http._tcp", CAMERA_PAGES, "_door._sub._http._tcp") == [("seen", ("_camera", "_door"))]
+    assert heard.hear(CAMERA_PAGES, ttl=0) == [("seen", ("_door",))]
+
+
+@pytest.mark.parametrize("kinds", [("_http._tcp", CAMERA_PAGES), (CAMERA_PAGES, "_http._tcp")])
+def test_a_service_that_says_goodbye_to_all_its_types_has_left_once(kinds: tuple[str, str]) -> None:
+    heard = Overheard("_http._tcp", CAMERA_PAGES)
+    heard.hear(*kinds)
+    assert [kind for kind, _ in heard.hear(*kinds, ttl=0)] == ["bye"]
+    assert heard.ear._book.services == {}
+
+
+@pytest.mark.parametrize("text", ["_sub._http._tcp", "a b._sub._http._tcp", "._sub._http._tcp", "_x._sub._http"])
+def test_a_subtype_that_is_none_is_told(text: str) -> None:
+    assert "is no service type" in next(iter(Mdns.problems(MdnsDetails(services=[text]))))
+
+
+def test_a_plan_that_wants_the_subtype_no_longer_forgets_the_service_unless_it_is_wanted_otherwise() -> None:
+    assert Mdns.plan([MdnsDetails(services=[CAMERA_PAGES]), MdnsDetails(services=["_http._tcp"])]) == {
+        CAMERA_PAGES,
+        "_http._tcp",
+    }
+    service = Service(name="Gate", type="_http._tcp", subtypes=("_camera",))
+    assert service.types == {"_http._tcp", CAMERA_PAGES}

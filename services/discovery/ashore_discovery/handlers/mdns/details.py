@@ -7,14 +7,17 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from ashore.events import Value
 from ashore_discovery.handlers.globs import Glob, fits
 from ashore_discovery.handlers.mdns.presets import KINDS, Preset
+from ashore_discovery.handlers.mdns.service import SUBTYPE
 from ashore_discovery.model import Facts
 
 SERVICE_TYPE: Final = re.compile(
     r"_(?=[0-9_-]*[a-z])(?!\S*--)[a-z0-9](?:[a-z0-9_-]{0,60}[a-z0-9])?\._(?:tcp|udp)", re.IGNORECASE
 )
 """RFC 6763, section 7, without its 15 characters and with underscores: makers took neither seriously."""
+_SUBTYPE: Final = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}", re.IGNORECASE)
 _Value = Annotated[str, Meta(max_length=256)]
 
 
@@ -31,7 +34,8 @@ class MdnsDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a configuration may say."""
 
     services: Annotated[
-        list[Annotated[str, Meta(max_length=64)]], Meta(max_length=64, description="Service types: `_http._tcp`")
+        list[Annotated[str, Meta(max_length=160)]],
+        Meta(max_length=64, description="Service types: `_http._tcp`; or subtypes: `_universal._sub._ipp._tcp`"),
     ] = []
     presets: Annotated[
         list[Preset], Meta(max_length=32, description="Kinds of devices, where service types are not known by heart")
@@ -73,8 +77,9 @@ def problems_of(details: MdnsDetails) -> Iterator[str]:
     if not details.services and not details.presets:
         yield "it looks for nothing: add service types to 'services', or 'presets'"
     for text in details.services:
-        if not SERVICE_TYPE.fullmatch(service_type(text)):
-            yield f"'{text}' is no service type: write _name._tcp or _name._udp"
+        own, subtyped, kind = service_type(text).rpartition(SUBTYPE)
+        if not SERVICE_TYPE.fullmatch(kind) or (subtyped and not _SUBTYPE.fullmatch(own)):
+            yield f"'{text}' is no service type: write _name._tcp or _name._udp, or _subtype._sub._name._tcp"
     for rule in details.txt:
         given = [name for name in ("equals", "glob", "present") if getattr(rule, name) is not None]
         if len(given) != 1:
@@ -84,7 +89,7 @@ def problems_of(details: MdnsDetails) -> Iterator[str]:
 def refusal(details: MdnsDetails, facts: Facts) -> str | None:
     """Why the service is not what the configuration wants; None where it is."""
     found, name = str(facts.get("type", "")), str(facts.get("name", ""))
-    if not _kind_fits(details, found, name):
+    if not _kind_fits(details, found, name, facts.get("subtypes")):
         return f"'{found}' is none of its service types"
     if details.names and not any(fits(name, pattern) for pattern in details.names):
         return f"its name is '{name[:80]}', not like {', '.join(details.names)}"
@@ -95,8 +100,9 @@ def refusal(details: MdnsDetails, facts: Facts) -> str | None:
     return next((why for why in wrong if why is not None), None)
 
 
-def _kind_fits(details: MdnsDetails, found: str, name: str) -> bool:
-    if any(service_type(text) == found for text in details.services):
+def _kind_fits(details: MdnsDetails, found: str, name: str, subtypes: Value | None) -> bool:
+    own = subtypes if isinstance(subtypes, list) else []
+    if {found, *(f"{one}{SUBTYPE}{found}" for one in own)} & set(map(service_type, details.services)):
         return True
     kinds = (KINDS[preset] for preset in details.presets)
     return any(found in kind.services and fits(name, kind.names.get(found, "*")) for kind in kinds)

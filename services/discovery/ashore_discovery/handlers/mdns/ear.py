@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, Literal, NamedTuple, cast
 
 import ifaddr
+import msgspec
 
 # Its `__all__` leaves out the records that its own listeners are given.
 from zeroconf import (  # type: ignore[attr-defined]
@@ -30,12 +31,13 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 from ashore_discovery.handlers.datagrams import keep_to
 from ashore_discovery.handlers.mdns.book import Book
 from ashore_discovery.handlers.mdns.details import SERVICE_TYPE
-from ashore_discovery.handlers.mdns.service import Service, read_addresses, read_host, read_name, read_txt
+from ashore_discovery.handlers.mdns.service import SUBTYPE, Service, read_addresses, read_host, read_name, read_txt
 
 A, PTR, TXT, AAAA, SRV = 1, 12, 16, 28, 33
 IN: Final = 1
 ALL_TYPES: Final = "_services._dns-sd._udp"
 MOST_TYPES: Final = 128
+MOST_SUBTYPES: Final = 16
 _START_SECONDS: Final = 5.0
 
 
@@ -183,7 +185,7 @@ class Ear(RecordUpdateListener):
                 self._tell(News(service, kind, cause, self._now))
         for service in heard.values():
             known = self._book.services.get(service.id)
-            full = self._read(known or service)
+            full = self._read(service)
             if self._book.note(full):
                 self._tell(News(full, "seen", "announced" if known else "found", self._now))
 
@@ -198,16 +200,38 @@ class Ear(RecordUpdateListener):
             self._learn(record.alias)
         if kind not in self._browsed:
             return
-        name = read_name(record.alias, kind)
+        own, _, base = kind.rpartition(SUBTYPE)
+        name = read_name(record.alias, base)
         if name is None:
             return
-        service = Service(name=name, type=kind)
+        service = Service(name=name, type=base, subtypes=(own,) if own else ())
         if not record.is_expired(now):
-            self._heard.setdefault(service.id, service)
+            self._hear(service)
+            return
+        if own and self._without(service, own):
             return
         # A goodbye has no time left to live; what has outlived its time was only never heard of again.
         self._heard.pop(service.id, None)
         self._left.append((service.id, "missed", "expired") if record.ttl else (service.id, "bye", "goodbye"))
+
+    def _hear(self, service: Service) -> None:
+        """It is there, and so is whatever was known of it."""
+        known = self._heard.get(service.id) or self._book.services.get(service.id) or service
+        subtypes = tuple(dict.fromkeys([*known.subtypes, *service.subtypes]))[:MOST_SUBTYPES]
+        self._heard[service.id] = msgspec.structs.replace(known, subtypes=subtypes)
+
+    def _without(self, service: Service, subtype: str) -> bool:
+        """It is not of this subtype any more; whether that is all that has happened to it."""
+        if any(left == service.id for left, _, _ in self._left):
+            return True
+        known = self._heard.get(service.id) or self._book.services.get(service.id)
+        if known is None:
+            return False
+        rest = msgspec.structs.replace(known, subtypes=tuple(one for one in known.subtypes if one != subtype))
+        looked_for = bool(rest.types & self._browsed)
+        if looked_for:
+            self._heard[service.id] = rest
+        return looked_for
 
     def _learn(self, alias: str) -> None:
         kind = alias.removesuffix(".").lower().removesuffix(".local")
@@ -229,7 +253,7 @@ class Ear(RecordUpdateListener):
         records = [one for kind in (A, AAAA) for one in cache.get_all_by_details(f"{host}.", kind, IN)] if host else []
         packed = [one.address for one in records if isinstance(one, DNSAddress) and not one.is_expired(self._now)]
         addresses = read_addresses(packed, self.interface) or (service.addresses if host == service.host else [])
-        return Service(name=service.name, type=service.type, host=host, port=port, txt=txt, addresses=addresses)
+        return msgspec.structs.replace(service, host=host, port=port, txt=txt, addresses=addresses)
 
 
 def _version(addresses: Sequence[str | int]) -> IPVersion:

@@ -65,7 +65,7 @@ class Mdns(Handler[MdnsDetails, Types]):
         """Other types are asked for without a restart."""
         self._want(plan)
         for service in list(self._book.services.values()):
-            if service.type not in self._ear.wanted | self._ear.learnt:
+            if not service.types & (self._ear.wanted | self._ear.learnt):
                 self._book.forget(service.id)
                 self._tell(News(service, "gone", "not-looked-for", current_time_millis()))
         self.context.spawn(self._ear.browse())

@@ -19,6 +19,7 @@ MOST_PAIRS: Final = 96
 LONGEST_KEY: Final = 64
 MOST_ADDRESSES: Final = 8
 LONGEST_NAME: Final = 255
+SUBTYPE: Final = "._sub."
 _MAC_AT_END: Final = re.compile(r"[0-9a-fA-F]{12}$")
 _NOT_FOR_VARIABLES: Final = re.compile(r"[^A-Z0-9]+")
 
@@ -32,6 +33,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     txt: dict[str, str] | None = None
     addresses: list[str] = []
+    subtypes: tuple[str, ...] = ()
+    """Those that somebody looks for: `_universal` of `_universal._sub._ipp._tcp`."""
+
+    @property
+    def types(self) -> set[str]:
+        """Everything that may be looked for so that it is found."""
+        return {self.type, *(f"{one}{SUBTYPE}{self.type}" for one in self.subtypes)}
 
     @property
     def id(self) -> str:
@@ -99,6 +107,8 @@ def read_addresses(packed: Iterable[bytes], interface: str | None) -> list[str]:
 def facts_of(service: Service) -> Facts:
     """What filters may look at."""
     found: Facts = {"name": service.name, "type": service.type}
+    if service.subtypes:
+        found["subtypes"] = list(service.subtypes)
     if service.host:
         found |= {"host": service.host, "port": service.port}
     if service.addresses:
