@@ -19,7 +19,7 @@ from ashore_discovery.configurations.document import Configuration
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.configurations.sources import Sources, read_body
 from ashore_discovery.handler import HandlerError
-from ashore_discovery.handlers import http, markup
+from ashore_discovery.handlers import http, leases, markup
 from ashore_discovery.handlers.coap import links
 from ashore_discovery.handlers.coap import messages as coap
 from ashore_discovery.handlers.mdns import service as mdns
@@ -215,6 +215,11 @@ def http_answer(data: bytes) -> None:
     _loop().run_until_complete(answered())
 
 
+def dhcp_leases(data: bytes) -> None:
+    """A file of leases: its server writes names of hosts as they come."""
+    leases.read(data.decode("utf-8", "replace"))
+
+
 def url(data: bytes) -> None:
     """An address that a stranger has sent."""
     text = data.decode("utf-8", "replace")
@@ -338,6 +343,7 @@ TARGETS: Final[dict[Target, list[bytes]]] = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     ],
+    dhcp_leases: [b"1800000000 ac:cc:8e:0a:0b:0c 10.1.2.3 pump *\nlease 10.1.2.4 {\n", b"10.1.2.5,ac:cc:8e:0a:0b:0c\n"],
     url: [b"http://10.0.0.9:80/x?y", b"http://[fe80::1%25eth0]:80/", b"https://user@name/"],
     akri_list: [
         b"\x0a\x14\x0a\x03cam\x12\x06\x0a\x01k\x12\x01v\x1a\x05\x12\x03/de",

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from ashore_discovery.handlers import neighbours
 from ashore_discovery.handlers.modbus import client, frames, hints
-from ashore_discovery.handlers.modbus.details import ModbusDetails
+from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettings
 from ashore_discovery.handlers.modbus.handler import Modbus
 from ashore_discovery.handlers.modbus.targets import Server, Target, servers
 from ashore_discovery.model import Facet, Offer, Refusal
+from tests.discovery_kit import listening
 
 NAMED = b"\x2b\x0e\x01\x83\x00\x00\x03" + b"\x00\x04Acme" + b"\x01\x02P7" + b"\x02\x04V1.0"
 Answer = Callable[[int, bytes], bytes | None]
@@ -47,6 +49,30 @@ async def answering(answer: Answer) -> AsyncIterator[client.Connection]:
 
     async with served(serve) as connection:
         yield connection
+
+
+async def test_who_gets_an_address_by_dhcp_is_asked_at_once(tmp_path: Path) -> None:
+    leases, gone = tmp_path / "leases", await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = gone.sockets[0].getsockname()[1]
+    gone.close()
+    await gone.wait_closed()
+    details = ModbusDetails(targets=[Target(addresses="127.0.0.1", port=port)])
+    settings = ModbusSettings(scan_seconds=3600, hints=False, leases=(str(leases),))
+    async with listening(Modbus, details, settings=settings) as heard:
+        await heard.swept()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    transaction, unit, length = frames.header(await reader.readexactly(frames.HEADER.size))
+                    await reader.readexactly(length)
+                    writer.write(frames.request(transaction, unit, NAMED))
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", port):
+            leases.write_text("1800000000 ac:cc:8e:0a:0b:0c 127.0.0.1 pump *\n")
+            found = await heard.until("seen", f"127.0.0.1:{port}/1")
+    assert (found.cause, found.facts["vendor"]) == ("hint", "Acme")
 
 
 def test_an_identification_is_read() -> None:

@@ -24,3 +24,7 @@ class ModbusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scan_seconds: Annotated[float, Meta(ge=1, description="How often all addresses are asked")] = 300.0
     check_seconds: Annotated[float, Meta(ge=0.2, description="How often each device found is asked again")] = 1.0
     hints: Annotated[bool, Meta(description="Whether an address that is heard of is asked at once")] = True
+    leases: Annotated[
+        tuple[Annotated[str, Meta(max_length=4096, pattern="^/[^\\x00]*$")], ...],
+        Meta(max_length=8, description="Files of leases of DHCP servers on this node: who gets an address is asked"),
+    ] = ()

@@ -8,6 +8,8 @@ import asyncio
 import ipaddress
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
 from typing import Final, cast
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from ashore_discovery.handler import Context, Handler, Seen
 from ashore_discovery.handlers.addresses import with_port
 from ashore_discovery.handlers.globs import misfit
+from ashore_discovery.handlers.leases import LeaseFile, granted
 from ashore_discovery.handlers.modbus import client, frames
 from ashore_discovery.handlers.modbus.details import ModbusDetails, ModbusSettings
 from ashore_discovery.handlers.modbus.hints import Hints
@@ -80,7 +83,9 @@ class Modbus(Handler[ModbusDetails, Plan]):
         try:
             reason = hints.open() if self._settings.hints else "hints are switched off"
             self.context.report("polling", "; ".join(filter(None, (self._aim(plan), reason))))
-            for work in (self._sweeps(), self._follow(hints), self._rounds.go()):
+            leases = [await asyncio.to_thread(LeaseFile, Path(one)) for one in self._settings.leases]
+            grants = (self._grants(one, hints) for one in leases)
+            for work in (self._sweeps(), self._follow(hints), self._rounds.go(), *grants):
                 self.context.spawn(work)
             while True:
                 yield await self._out.get()
@@ -135,6 +140,11 @@ class Modbus(Handler[ModbusDetails, Plan]):
                 address = await hints.get()
                 await at_once.acquire()
                 group.create_task(self._look_anew(address)).add_done_callback(lambda _: at_once.release())
+
+    async def _grants(self, file: LeaseFile, hints: Hints) -> None:
+        async with aclosing(granted(file)) as found:
+            async for address in found:
+                hints.hear(address)
 
     async def _look_anew(self, address: str) -> None:
         heard_at = self.context.clock()

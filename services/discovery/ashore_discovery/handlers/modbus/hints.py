@@ -1,8 +1,9 @@
 """Addresses that have just been heard of on the network: who joins it asks for somebody, or says his own address.
 
-Two sources. The kernel's table of neighbours tells its changes to everybody, but knows only whom this node has spoken
-with. Frames of ARP tell of everybody, also of who has just got his address by DHCP, since he first asks whether it is
-free; to see them takes CAP_NET_RAW. A hint is only a reason to look at once at an address that is looked at anyway.
+Two sources, beside the leases of DHCP servers. The kernel's table of neighbours tells its changes to everybody, but
+knows only whom this node has spoken with. Frames of ARP tell of everybody, also of who has just got his address by
+DHCP, since he first asks whether it is free; to see them takes CAP_NET_RAW. A hint is only a reason to look at once at
+an address that is looked at anyway.
 """
 
 import asyncio
@@ -63,6 +64,13 @@ class Hints:
         """End it."""
         self._open.close()
 
+    def hear(self, address: str) -> None:
+        """Somebody with this address has been heard of."""
+        if self._queue.full():
+            self._count(f"hint at {address}: {_MOST_WAITING} wait already")
+        elif self._wanted(address):
+            self._queue.put_nowait(address)
+
     async def get(self) -> str:
         """The next address that is wanted."""
         return await self._queue.get()
@@ -73,13 +81,8 @@ class Hints:
         except OSError:
             return
         found = [from_arp(data)] if is_frame else [one.address for one in neighbours.read(data)]
-        for address in found:
-            if address is None:
-                continue
-            if self._queue.full():
-                self._count(f"hint at {address}: {_MOST_WAITING} wait already")
-            elif self._wanted(address):
-                self._queue.put_nowait(address)
+        for address in filter(None, found):
+            self.hear(address)
 
 
 def _arp_socket() -> socket.socket:
