@@ -6,7 +6,7 @@ ours: it is logged once, with a reference that the caller is told.
 
 import http
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,6 +27,8 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, rename={"kind":
     detail: str
     remedy: str = ""
     instance: str = ""
+    errors: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """One sentence for each thing that is wrong, where there are several."""
 
 
 class Problem(Exception):  # noqa: N818 - the name of the standard
@@ -40,6 +42,7 @@ class Problem(Exception):  # noqa: N818 - the name of the standard
         remedy: str = "",
         kind: str = "about:blank",
         headers: Mapping[str, str] | None = None,
+        errors: Sequence[str] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -47,6 +50,7 @@ class Problem(Exception):  # noqa: N818 - the name of the standard
         self.remedy = remedy
         self.kind = kind
         self.headers = headers or {}
+        self.errors = list(errors)
 
     def response(self, instance: str = "") -> Response:
         """The HTTP response."""
@@ -57,6 +61,7 @@ class Problem(Exception):  # noqa: N818 - the name of the standard
             detail=self.detail,
             remedy=self.remedy,
             instance=instance,
+            errors=self.errors or msgspec.UNSET,
         )
         return Response(msgspec.json.encode(document), self.status, dict(self.headers), MEDIA_TYPE)
 
