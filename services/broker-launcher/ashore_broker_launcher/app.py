@@ -12,6 +12,7 @@ from ashore_broker_launcher.admission.certificate import WebhookCertificate
 from ashore_broker_launcher.admission.checks import Rules
 from ashore_broker_launcher.admission.serving import Webhook
 from ashore_broker_launcher.admission.webhook import WebhookApi
+from ashore_broker_launcher.api import Api
 from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Conflict, Kind, NotFound, Refused, Unreachable
 from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_broker_launcher.launchers.opening import Opened, opened
@@ -78,6 +79,7 @@ async def build(context: Context[BrokerLauncherSettings]) -> AsyncIterator[App]:
                 raise Unreachable("the cluster has not been read yet")
 
         yield App(
+            routes=Api(parts, launcher.leads).routes(),
             tasks=[
                 reflect,
                 lead,

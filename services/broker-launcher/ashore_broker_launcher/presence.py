@@ -80,6 +80,14 @@ class Presence:
         """The keys of all devices that this configuration wants."""
         return {key for _, key in self._by_configuration.get(configuration, {})}
 
+    def present(self) -> list[DeviceSeen]:
+        """All devices that are there, wanted or not: one event for each node that sees them."""
+        return [event for event in self._seen.values() if self._is_there(event)]
+
+    def agents(self) -> list[str]:
+        """The nodes whose agents have been heard of."""
+        return sorted(self._agents)
+
     def seen_by(self, node: str) -> set[tuple[str, str]]:
         """All pairs of configuration and device that this node sees."""
         return {(name, key) for name, found in self._by_configuration.items() for place, key in found if place == node}
