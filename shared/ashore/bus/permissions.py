@@ -73,6 +73,32 @@ USERS: tuple[User, ...] = (
         # Handlers outside the agent's process are told what to look for.
         asks=("discovery-handler.>",),
     ),
+    User(
+        name="broker-launcher",
+        publishes=(
+            "instance-added",
+            "instance-changed",
+            "instance-removed",
+            "workload-launched",
+            "workload-failed",
+            "workload-finished",
+            "workload-stopped",
+            "configuration-set",
+        ),
+        reads=(
+            "device-seen",
+            "agent-alive",
+            "configuration-set",
+            "instance-added",
+            "instance-changed",
+            "instance-removed",
+            "workload-launched",
+            "workload-failed",
+            "workload-finished",
+            "workload-stopped",
+        ),
+        serves=("broker-launcher.>",),
+    ),
     User(name="cli", follows=True, amends=True, publishes=("configuration-set", "agent-alive"), asks=("discovery.>",)),
 )
 

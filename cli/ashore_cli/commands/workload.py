@@ -1,0 +1,66 @@
+"""`ashore workload`: what runs for instances."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import App, Parameter
+
+from ashore_cli.options import Options
+from ashore_cli.output import Column, age, show_list
+from ashore_cli.places import Limit, Namespace, Namespaces, more_words, place
+
+if TYPE_CHECKING:
+    # The clients are slow to import, and `--help` does not need them.
+    from ashore.client.launcher_model import Workload
+
+app = App(name="workload", help="What runs for instances.")
+HERE: Final = Options()
+
+
+@app.command(name="list")
+async def list_(
+    *,
+    namespace: Namespaces = "",
+    configuration: Annotated[str, Parameter(help="Only those of the configuration of this name.")] = "",
+    limit: Limit = 100,
+    options: Options = HERE,
+) -> None:
+    """List the workloads: pods, jobs, and what else configurations start."""
+    from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
+
+    async with options.client() as client:
+        items, more = await collect(
+            lambda size, cursor: client.launcher.workloads(
+                namespace=namespace, configuration=configuration, limit=size, cursor=cursor
+            ),
+            limit,
+        )
+    columns: list[Column[Workload]] = [
+        Column("namespace", lambda one: one.namespace),
+        Column("kind", lambda one: one.kind),
+        Column("name", lambda one: one.name),
+        Column("instance", lambda one: one.instance),
+        Column("node", lambda one: one.node),
+        Column("stage", lambda one: one.stage),
+        Column("exit", lambda one: one.exit_code),
+        Column("age", lambda one: age(one.created_at)),
+        Column("why", lambda one: one.reason, wraps=True),
+    ]
+    empty = "Nothing runs for any instance. `ashore instance list` says which there are."
+    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+
+
+@app.command
+async def logs(
+    name: Annotated[str, Parameter(help="A pod or a job, or NAMESPACE/NAME.")],
+    /,
+    *,
+    namespace: Namespace = "",
+    lines: Annotated[int, Parameter(help="So many of the last lines.")] = 20,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on with what comes.", negative="")] = False,
+    options: Options = HERE,
+) -> None:
+    """Show the last lines that a workload has written."""
+    # The clients are slow to import, and `--help` does not need them.
+    from ashore_cli.launching import show_log  # noqa: PLC0415 - see above
+
+    await show_log(place(name, namespace), lines, options, follow=follow)
