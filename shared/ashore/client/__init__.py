@@ -3,9 +3,9 @@
     async with Client(Context.load(os.environ)) as client:
         page = await client.owner.devices(search="demo-")
 
-What comes back are the Structs of `manufacturer`, `rendezvous` and `owner`; fields that a newer service adds are
-ignored. What is refused becomes ClientError, with the remedy that the service gives. `context` finds out where the
-services are and which token opens them. Events do not come this way but by the bus.
+What comes back are the Structs of `manufacturer`, `rendezvous`, `owner_model` and `launcher_model`; fields that a newer
+service adds are ignored. What is refused becomes ClientError, with the remedy that the service gives. `context` finds
+out where the services are and which token opens them. Events do not come this way but by the bus.
 """
 
 from ashore.client.client import Client, client_tls

@@ -8,8 +8,9 @@ from typing import Self
 import httpx
 
 from ashore.client.connection import Connection
-from ashore.client.context import Context
+from ashore.client.context import LAUNCHER, Context
 from ashore.client.errors import ClientError
+from ashore.client.launcher import LauncherClient
 from ashore.client.manufacturer import ManufacturerClient
 from ashore.client.owner import OwnerClient
 from ashore.client.rendezvous import RendezvousClient
@@ -56,6 +57,11 @@ class Client:
     def owner(self) -> OwnerClient:
         """The owner service."""
         return OwnerClient(self.connection("owner"))
+
+    @cached_property
+    def launcher(self) -> LauncherClient:
+        """The broker launcher."""
+        return LauncherClient(self.connection(LAUNCHER))
 
     def connection(self, service: str) -> Connection:
         """What all services have in common, for one of them by its name."""

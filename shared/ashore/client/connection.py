@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 import httpx
 import msgspec
 
-from ashore.client.context import Place, shown
+from ashore.client.context import Place, shown, variable
 from ashore.client.errors import ClientError, NotUnderstood, Unreachable
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class ReadinessCheck(msgspec.Struct, frozen=True):
     ready: bool
     reason: str = ""
     remedy: str = ""
+    errors: list[str] = []
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -57,6 +58,7 @@ class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
     remedy: str = ""
+    errors: list[str] = []
 
 
 class Connection:
@@ -108,8 +110,7 @@ class Connection:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
                 f"the {self.name} service cannot be reached at {shown(self.url)}: {_reason(error)}",
-                remedy="start it (`ashore up`), or say where it is: "
-                f"--{self.name}-url or ASHORE_{self.name.upper()}_URL",
+                remedy=f"start it (`ashore up`), or say where it is: --{self.name}-url or {variable(self.name)}_URL",
             ) from error
 
     def _decode(self, response: httpx.Response, kind: type[T]) -> T:
@@ -130,8 +131,9 @@ class Connection:
         detail = problem.detail or problem.title or f"the answer was {response.status_code} {response.reason_phrase}"
         remedy = problem.remedy
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            remedy = f"give its token: ASHORE_TOKEN_FILE=PATH, or ASHORE_{self.name.upper()}_TOKEN_FILE=PATH"
-        return ClientError(f"the {self.name} service refused: {detail}", remedy=remedy, status=response.status_code)
+            remedy = f"give its token: ASHORE_TOKEN_FILE=PATH, or {variable(self.name)}_TOKEN_FILE=PATH"
+        text = f"the {self.name} service refused: {detail}"
+        return ClientError(text, remedy=remedy, status=response.status_code, errors=problem.errors)
 
 
 async def collect(fetch: Callable[[int, str | None], Awaitable[Page[T]]], most: int) -> tuple[list[T], bool]:

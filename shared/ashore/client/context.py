@@ -19,10 +19,12 @@ from ashore.config import Secret
 
 FILE: Final = "cli.toml"
 DATA_DIR: Final = Path(".ashore")
+LAUNCHER: Final = "broker-launcher"
 DEFAULT_URLS: Final = {
     "manufacturer": "http://127.0.0.1:8039",
     "rendezvous": "http://127.0.0.1:8040",
     "owner": "http://127.0.0.1:8042",
+    LAUNCHER: "http://127.0.0.1:8046",
 }
 DEFAULT_NATS_URL: Final = "nats://127.0.0.1:4222"
 _CREDENTIALS: Final = re.compile(r"://[^/@\s,]*@")
@@ -124,6 +126,11 @@ def write(path: Path, content: ContextFile) -> None:
     draft.replace(path)
 
 
+def variable(service: str) -> str:
+    """How the environment variables of a service begin."""
+    return f"ASHORE_{service.upper().replace('-', '_')}"
+
+
 def shown(url: str) -> str:
     """A URL, or several, as people and logs may see it: without the password or token that it may hold."""
     return _CREDENTIALS.sub("://", url)
@@ -132,8 +139,8 @@ def shown(url: str) -> str:
 def _service(name: str, environ: Mapping[str, str], urls: Mapping[str, str], known: ContextFile, folder: Path) -> Place:
     entry = known.services.get(name)
     default = entry.url if entry else DEFAULT_URLS[name]
-    url = urls.get(name) or environ.get(f"ASHORE_{name.upper()}_URL") or default
-    token = _secret(environ, f"ASHORE_{name.upper()}_TOKEN") or _secret(environ, "ASHORE_TOKEN")
+    url = urls.get(name) or environ.get(f"{variable(name)}_URL") or default
+    token = _secret(environ, f"{variable(name)}_TOKEN") or _secret(environ, "ASHORE_TOKEN")
     # A token from the data folder is for that folder's services, and is not shown to a stranger.
     if token is None and entry is not None and entry.token_file and _same(url, entry.url):
         token = _file(folder / entry.token_file)

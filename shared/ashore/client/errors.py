@@ -5,15 +5,18 @@ ClientError        a service refused; `status` is the HTTP status
 +-- NotUnderstood  an answer came that this release cannot read
 """
 
+from collections.abc import Sequence
+
 
 class ClientError(Exception):
-    """A service refused: `detail` says what happened, `remedy` what to do next."""
+    """A service refused: `detail` says what happened, `remedy` what to do next, `errors` each fault by itself."""
 
-    def __init__(self, detail: str, *, remedy: str = "", status: int = 0) -> None:
+    def __init__(self, detail: str, *, remedy: str = "", status: int = 0, errors: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.detail = detail
         self.remedy = remedy
         self.status = status
+        self.errors = list(errors)
 
 
 class Unreachable(ClientError):  # noqa: N818 - named by the condition that callers wait out
