@@ -17,7 +17,7 @@ from ashore_cli.places import place
 _KIND: Final = "Configuration"
 _LIST: Final = "List"
 _STYLES: Final = {"created": "green", "changed": "yellow", "unchanged": "dim", "refused": "red"}
-_WORDS: Final = {"yes": "is wanted", "no": "is not wanted", "unknown": "may be wanted"}
+_WORDS: Final = {"yes": "is wanted", "unknown": "may be wanted"}
 
 
 class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -113,10 +113,14 @@ def _show_explanation(one: ConfigurationExplanation) -> None:
     if one.handed_out is not None:
         words = msgspec.json.encode(one.handed_out.get("details") or {}).decode()
         out.print(printable(f"  agents are told: {one.handed_out.get('handler')} {words}"))
+    others = one.more_devices
     for verdict in one.devices:
-        _show_verdict(verdict)
-    if one.more_devices:
-        out.print(f"  and {one.more_devices} more devices", style="dim")
+        if verdict.wanted == "no":
+            others += 1
+        else:
+            _show_verdict(verdict)
+    if others:
+        out.print(f"  {others} other devices, which it does not want; with -o yaml some are listed", style="dim")
     if not one.problems and not one.devices:
         out.print("  no agent of the launcher's site sees any device now")
 

@@ -28,7 +28,9 @@ Url = str | None
 
 
 def _url(service: str, text: str) -> Parameter:
-    return Parameter(name=f"--{service}-url", env_var=f"ASHORE_{service.upper()}_URL", group=CONNECTION, help=text)
+    return Parameter(
+        name=f"--{service}-url", env_var=f"ASHORE_{service.upper().replace('-', '_')}_URL", group=CONNECTION, help=text
+    )
 
 
 @Parameter(name="*")
@@ -41,6 +43,7 @@ class Options:
     manufacturer_url: Annotated[Url, _url("manufacturer", "The manufacturer service.")] = None
     rendezvous_url: Annotated[Url, _url("rendezvous", "The rendezvous service.")] = None
     owner_url: Annotated[Url, _url("owner", "The owner service.")] = None
+    broker_launcher_url: Annotated[Url, _url("broker-launcher", "The broker launcher.")] = None
     nats_url: Annotated[Url, _url("nats", "The bus.")] = None
 
     def context(self) -> "Context":
@@ -51,6 +54,7 @@ class Options:
             "manufacturer": self.manufacturer_url,
             "rendezvous": self.rendezvous_url,
             "owner": self.owner_url,
+            "broker-launcher": self.broker_launcher_url,
             "nats": self.nats_url,
         }
         urls = {name: url for name, url in given.items() if url}

@@ -10,12 +10,19 @@ from ashore.events import (
     DeviceRedirected,
     DeviceSeen,
     Event,
+    InstanceAdded,
+    InstanceChanged,
+    InstanceRemoved,
     OnboardingFailed,
     OnboardingStarted,
     OwnerRegistered,
     VoucherExtended,
     VoucherIssued,
     VoucherReceived,
+    WorkloadFailed,
+    WorkloadFinished,
+    WorkloadLaunched,
+    WorkloadStopped,
 )
 from ashore_cli.output import short
 
@@ -100,3 +107,45 @@ def _(event: ConfigurationSet) -> Telling:
         return Telling("ruled", "people say what a device is called, and by what it is known")
     taken = bytes(event.configuration) == b"null"
     return Telling("configured", f"{event.token} is {'taken away' if taken else 'to be looked for'}")
+
+
+@tell.register
+def _(event: InstanceAdded) -> Telling:
+    nodes = ", ".join(one.node for one in event.nodes) or "no node"
+    return Telling("instance", f"{event.configuration} has {event.device} on {nodes}", "green")
+
+
+@tell.register
+def _(event: InstanceChanged) -> Telling:
+    nodes = ", ".join(one.node for one in event.nodes) or "no node"
+    return Telling("changed", f"{event.device} is on {nodes} now, capacity {event.capacity}", "yellow")
+
+
+@tell.register
+def _(event: InstanceRemoved) -> Telling:
+    return Telling("removed", f"the instance is gone: {event.cause}", "red")
+
+
+@tell.register
+def _(event: WorkloadLaunched) -> Telling:
+    return Telling("launched", f"{_workload(event)} runs", "green")
+
+
+@tell.register
+def _(event: WorkloadFailed) -> Telling:
+    code = f", exit code {event.exit_code}" if event.exit_code is not None else ""
+    return Telling("failed", f"{_workload(event)} has failed{code}: {event.reason}", "red")
+
+
+@tell.register
+def _(event: WorkloadFinished) -> Telling:
+    return Telling("finished", f"{_workload(event)} has done its work", "green")
+
+
+@tell.register
+def _(event: WorkloadStopped) -> Telling:
+    return Telling("stopped", f"{_workload(event)} runs no longer: {event.cause}", "yellow")
+
+
+def _workload(event: WorkloadLaunched) -> str:
+    return f"{event.kind} {event.workload}{f' on {event.node}' if event.node else ''}"

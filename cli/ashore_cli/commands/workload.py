@@ -1,11 +1,12 @@
 """`ashore workload`: what runs for instances."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 from ashore_cli.options import Options
-from ashore_cli.output import Column, age, show_list
+from ashore_cli.output import Column, age, say, show_data, show_list
 from ashore_cli.places import Limit, Namespace, Namespaces, more_words, place
 
 if TYPE_CHECKING:
@@ -47,6 +48,28 @@ async def list_(
     ]
     empty = "Nothing runs for any instance. `ashore instance list` says which there are."
     show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+
+
+@app.command
+async def manifests(
+    *,
+    namespace: Namespaces = "",
+    kind: Annotated[str, Parameter(help="Only objects of this kind: `Pod`, say.")] = "",
+    limit: Limit = 100,
+    options: Options = HERE,
+) -> None:
+    """Show all that a dry run would apply, as it would be applied."""
+    from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
+
+    async with options.client() as client:
+        items, more = await collect(
+            lambda size, cursor: client.launcher.objects(kind=kind, namespace=namespace, limit=size, cursor=cursor),
+            limit,
+        )
+    # A manifest is no line of a table.
+    show_data(items, options if options.output else replace(options, output="yaml"))
+    if more:
+        say(more_words(more, limit))
 
 
 @app.command
