@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 async def apply_file(file: Path, namespace: str, options: Options) -> int:
     """Apply all of them, whatever becomes of each; the answer is the exit code."""
-    manifests, outcomes = _read(file, namespace), []
+    manifests, outcomes = read_manifests(file, namespace), []
     async with options.client() as client:
         for manifest in manifests:
             where = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
@@ -54,7 +54,7 @@ async def apply_file(file: Path, namespace: str, options: Options) -> int:
 
 async def explain_file(file: Path, namespace: str, options: Options) -> int:
     """Explain all of them; the answer is the exit code."""
-    manifests = _read(file, namespace)
+    manifests = read_manifests(file, namespace)
     async with options.client() as client:
         found = [await client.launcher.explain(manifest) for manifest in manifests]
     if form(options) == "table":
@@ -65,7 +65,7 @@ async def explain_file(file: Path, namespace: str, options: Options) -> int:
     return REFUSED if any(one.problems for one in found) else DONE
 
 
-def _read(file: Path, namespace: str) -> list[Manifest]:
+def read_manifests(file: Path, namespace: str) -> list[Manifest]:
     """All Configurations of a file, each with its namespace."""
     documents: list[object] = []
     for one in read_documents(file):

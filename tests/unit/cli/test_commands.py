@@ -33,7 +33,21 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 
 
 @pytest.mark.parametrize(
-    "noun", ["", "voucher", "device", "owner", "profile", "rendezvous", "streams", "demo", "doctor"]
+    "noun",
+    [
+        "",
+        "voucher",
+        "device",
+        "owner",
+        "profile",
+        "rendezvous",
+        "streams",
+        "configuration",
+        "instance",
+        "workload",
+        "demo",
+        "doctor",
+    ],
 )
 def test_help_imports_nothing_heavy(noun: str) -> None:
     assert imported(*([noun] if noun else []), "--help") == []
@@ -52,6 +66,14 @@ def test_help_imports_nothing_heavy(noun: str) -> None:
         (["events", "--nats-url", "nats://127.0.0.1:9"], UNREACHABLE),
         (["voucher", "inspect", "no-such-file"], REFUSED),
         (["profile", "apply", "no-such-file"], REFUSED),
+        (["instance", "list", "--broker-launcher-url", "http://127.0.0.1:9"], UNREACHABLE),
+        (["instance", "show", "default/x", "--broker-launcher-url", "http://127.0.0.1:9"], UNREACHABLE),
+        (["instance", "show", "a/b/c"], REFUSED),
+        (["instance", "watch", "--nats-url", "nats://127.0.0.1:9"], UNREACHABLE),
+        (["workload", "logs", "x", "--broker-launcher-url", "http://127.0.0.1:9"], UNREACHABLE),
+        (["configuration", "delete", "a/x", "-n", "b"], REFUSED),
+        (["configuration", "apply", "no-such-file"], REFUSED),
+        (["configuration", "explain", "no-such-file"], REFUSED),
         (["up", "--port-offset", "99999"], REFUSED),
         (["device", "show", "../.."], REFUSED),
     ],
