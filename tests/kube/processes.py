@@ -4,12 +4,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 _READY_SECONDS = 90.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.1
+_starter = ThreadPoolExecutor(1, "starter")
+"""Linux ends what is guarded when the thread that has started it ends, so one thread starts everything and stays."""
 _TOLD = 6000
 """So much of a log is shown when its program does not start."""
 
@@ -34,7 +37,7 @@ class Program:
     def start(self) -> None:
         """Start it; `wait` tells when it is ready."""
         with self.log.open("ab") as log:
-            self._process = self._open(log)
+            self._process = _starter.submit(self._open, log).result()
 
     def _open(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         # Where whoever runs the tests is killed, nothing else would end it. A session of its own, since Ctrl-C is for

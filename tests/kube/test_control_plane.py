@@ -1,5 +1,8 @@
 """The control plane of the tests is a real one: what it does here, it does wherever the launcher is tested."""
 
+import asyncio
+import threading
+
 import pytest
 
 from tests.kube import binaries, pod_status
@@ -101,6 +104,16 @@ async def test_the_api_server_comes_back_where_it_was_with_what_it_had(
     assert control_plane.apiserver.pid not in {0, before}
     async with Api(control_plane.access) as again:
         assert (await again.get(f"/api/v1/namespaces/{kube_namespace}"))["status"]["phase"] == "Active"
+
+
+async def test_what_a_thread_has_started_outlives_the_thread(control_plane: ControlPlane) -> None:
+    control_plane.apiserver.kill()
+    thread = threading.Thread(target=control_plane.start_apiserver)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    async with Api(control_plane.access) as again:
+        assert await again.get("/version")
+    assert control_plane.apiserver.pid
 
 
 async def test_who_may_read_may_not_write(kube: Api, kube_namespace: str) -> None:
