@@ -68,7 +68,7 @@ def _problems(body: JsonObject, rules: Rules) -> list[str]:
     if unknown:
         return unknown
     try:
-        configuration = Configuration.read(body)
+        configuration = _placed(Configuration.read(body))
     except ObjectError as error:
         return [_sentence(error)]
     document = told(configuration, rules, None)
@@ -80,6 +80,13 @@ def _problems(body: JsonObject, rules: Rules) -> list[str]:
         *document.problems,
     ]
     return [*found, *(handlers.problems(document.document) if document.document is not None else ())]
+
+
+def _placed(configuration: Configuration) -> Configuration:
+    """A file need not say in which namespace it will be."""
+    metadata = configuration.metadata
+    placed = msgspec.structs.replace(metadata, namespace=metadata.namespace or "default")
+    return msgspec.structs.replace(configuration, metadata=placed)
 
 
 def _sentence(error: ObjectError) -> str:

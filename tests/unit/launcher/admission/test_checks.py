@@ -1,13 +1,17 @@
 """A Configuration that cannot work is told so, with the place, the reason and what was probably meant."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ashore_broker_launcher.admission.checks import problems, warnings
+from ashore_broker_launcher.admission.checks import Rules, problems, warnings
+from ashore_broker_launcher.config import MANIFEST_KINDS
 from tests.kube.akri_samples import samples
 from tests.unit.launcher.admission.configurations import CONTAINER, RULES, configuration, job, pod, said
 
+FILES = sorted((Path(__file__).parents[4] / "examples").rglob("configuration*.yaml"))
 DETAILS = "spec.discoveryHandler.discoveryDetails"
 
 
@@ -27,6 +31,14 @@ def test_everything_of_ours_at_once_is_accepted() -> None:
         rollout={"maintenanceWindow": {"from": "22:00", "until": "05:00", "timeZone": "Europe/Berlin"}, "canary": 2},
         brokerManifests=[{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}],
     )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.parent.name)
+def test_configurations_of_the_examples_are_accepted(file: Path) -> None:
+    found = [one for one in yaml.safe_load_all(file.read_text()) if one and one["kind"] == "Configuration"]
+    assert found
+    for one in found:
+        assert problems(one, Rules(manifest_kinds=MANIFEST_KINDS)) == []
 
 
 @pytest.mark.parametrize(
