@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(UDEVD is None, reason="there is no systemd-udevd (Debian: udev)"),
 ]
 
+_MOUNT_FAILED = 32
 RULES = """\
 SUBSYSTEM=="net", KERNEL=="port*", ENV{ID_VENDOR}="Acme", ENV{ID_SERIAL_SHORT}="SN-4711-$number"
 SUBSYSTEM=="net", KERNEL=="late*", PROGRAM="/bin/sleep 0.3", ENV{ID_VENDOR}="Acme"
@@ -72,6 +73,8 @@ async def room() -> AsyncIterator[Room]:
         made = Room(process.pid)
         control = Path(f"/proc/{process.pid}/root/run/udev/control")
         await until(lambda: control.exists() or process.returncode is not None)
+        if process.returncode == _MOUNT_FAILED:
+            pytest.skip("this container may not mount")
         yield made
 
 

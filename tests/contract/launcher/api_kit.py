@@ -104,7 +104,9 @@ async def managed(cluster: Cluster | None = None) -> AsyncIterator[Managed]:
     """A launcher at work, for the length of a block."""
     made = Managed(cluster or MemoryCluster())
     await made.bus.declare()
-    tasks = [asyncio.ensure_future(task()) for task in (*made.reconciler.tasks(), made.reconciler.lead)]
+    tasks = [
+        asyncio.ensure_future(task()) for task in (made.parts.view.run, *made.reconciler.tasks(), made.reconciler.lead)
+    ]
     try:
         async with made.http:
             yield made
