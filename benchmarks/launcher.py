@@ -42,6 +42,7 @@ from tests.unit.launcher.kit import alive, seen
 
 _SECONDS: Final = 300.0
 _AT_ONCE: Final = 64
+_NEW_KIND_SECONDS: Final = 2.5
 AKRI: Final = {"seen to Pod": (21.0, 66.0), "gone to Pod deleted": (923.0, 1192.0), "burst": 37.0}
 
 
@@ -149,6 +150,8 @@ async def target(folder: Path) -> AsyncIterator[Target]:
         ):
             await bus.declare()
             await ensure(cluster, install=True)
+            # The API server holds up whatever is created of a kind that it has known for less than this.
+            await asyncio.sleep(_NEW_KIND_SECONDS)
             await cluster.apply(CONFIGURATION, configuration(place, capacity=1), manager="user")
             made = Target(bus, cluster, place, _environment(folder, server, config, place))
             watching = asyncio.create_task(made.watch())

@@ -5,8 +5,6 @@ epoch and revision holds. A device that its agent has not told again in its last
 is `unknown`, or whose agent is lost, stays: nobody has said that it went.
 """
 
-from collections.abc import Iterable, Iterator
-
 import msgspec
 
 from ashore.events import AgentAlive, DeviceSeen, Match
@@ -43,7 +41,9 @@ class Presence:
 
     def __init__(self) -> None:
         self._seen: dict[Place, DeviceSeen] = {}
-        self._by_configuration: dict[str, dict[Place, Sighting]] = {}
+        self._by_configuration: dict[str, dict[str, dict[str, Sighting]]] = {}
+        """By configuration, device and node."""
+        self._matched: dict[Place, frozenset[str]] = {}
         self._agents: dict[str, _Agent] = {}
 
     def hear(self, event: DeviceSeen) -> set[tuple[str, str]]:
@@ -73,12 +73,12 @@ class Presence:
 
     def sightings(self, configuration: str, device: str) -> list[Sighting]:
         """Who sees this device for this configuration, by node."""
-        found = self._by_configuration.get(configuration, {})
-        return sorted((one for (_, key), one in found.items() if key == device), key=lambda one: one.node)
+        found = self._by_configuration.get(configuration, {}).get(device, {})
+        return [found[node] for node in sorted(found)]
 
     def devices(self, configuration: str) -> set[str]:
         """The keys of all devices that this configuration wants."""
-        return {key for _, key in self._by_configuration.get(configuration, {})}
+        return set(self._by_configuration.get(configuration, ()))
 
     def present(self) -> list[DeviceSeen]:
         """All devices that are there, wanted or not: one event for each node that sees them."""
@@ -90,7 +90,7 @@ class Presence:
 
     def seen_by(self, node: str) -> set[tuple[str, str]]:
         """All pairs of configuration and device that this node sees."""
-        return {(name, key) for name, found in self._by_configuration.items() for place, key in found if place == node}
+        return {(name, key) for (at, key), matched in self._matched.items() if at == node for name in matched}
 
     def lost(self, now: float) -> frozenset[str]:
         """Nodes whose agents have been silent for too long."""
@@ -110,19 +110,21 @@ class Presence:
 
     def _index(self, place: Place, event: DeviceSeen | None) -> set[tuple[str, str]]:
         """Enter what the event says of a place; who is touched."""
+        node, key = place
+        before = self._matched.pop(place, frozenset())
         now = {} if event is None else {match.configuration: Sighting(event, match) for match in event.matches}
-        touched: set[tuple[str, str]] = set()
-        for name in self._named(place, now):
-            found = self._by_configuration.setdefault(name, {})
-            if name in now:
-                found[place] = now[name]
-            else:
-                found.pop(place, None)
-                if not found:
-                    del self._by_configuration[name]
-            touched.add((name, place[1]))
-        return touched
+        for name in before - now.keys():
+            self._drop(name, key, node)
+        for name, sighting in now.items():
+            self._by_configuration.setdefault(name, {}).setdefault(key, {})[node] = sighting
+        if now:
+            self._matched[place] = frozenset(now)
+        return {(name, key) for name in before | now.keys()}
 
-    def _named(self, place: Place, now: Iterable[str]) -> Iterator[str]:
-        before = [name for name, found in self._by_configuration.items() if place in found]
-        yield from dict.fromkeys([*before, *now])
+    def _drop(self, name: str, key: str, node: str) -> None:
+        devices = self._by_configuration[name]
+        del devices[key][node]
+        if not devices[key]:
+            del devices[key]
+        if not devices:
+            del self._by_configuration[name]

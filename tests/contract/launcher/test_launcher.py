@@ -69,6 +69,7 @@ async def test_a_restart_changes_and_tells_nothing(made: World) -> None:
             await made.see(f"serial-{number}")
         await made.count(POD, 5)
         await made.hear(*["instance-added"] * 5)
+        await made.until(INSTANCE, lambda found: all("phase" in one.get("status", {}) for one in found))
         await parts.queue.idle()
     before = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await made.objects(INSTANCE)}
     told = len(made.told)

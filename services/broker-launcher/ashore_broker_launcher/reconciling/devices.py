@@ -67,10 +67,22 @@ class DevicePass:
             return
         if existing is None:
             parts.numbers.instance(seen)
-        body = await parts.cluster.apply(INSTANCE, wanted)
+        body = await self._write(wanted, existing)
         parts.view.wrote(INSTANCE, body)
         parts.index.note(body)
         parts.queue.add(Item("instance", key_of(body)))
+
+    async def _write(self, wanted: JsonObject, existing: JsonObject | None) -> JsonObject:
+        """Make it, or replace what is there: nobody else writes instances, and both cost half an apply."""
+        cluster, numbers = self._parts.cluster, self._parts.numbers
+        if existing is None:
+            numbers.writes.labels("create", INSTANCE.name).inc()
+            return await cluster.create(INSTANCE, wanted)
+        numbers.writes.labels("replace", INSTANCE.name).inc()
+        metadata, own = existing["metadata"], wanted["metadata"]
+        # What others have added to labels and annotations is theirs.
+        merged = {name: {**(metadata.get(name) or {}), **own[name]} for name in ("labels", "annotations")}
+        return await cluster.replace(INSTANCE, {**existing, "metadata": {**metadata, **merged}, "spec": wanted["spec"]})
 
     async def _digest(self, configuration: Configuration, seen: list[Sighting]) -> str:
         """The digest in its name. A name lasts: what was given to the device once is not taken away."""

@@ -1,10 +1,11 @@
 """One instance: its brokers are started, changed and stopped, its status is written, and what is news is told.
 
-The order matters where the launcher is killed in between: objects first, then the status, then the events. Each is
-compared with what is there before, so that the next pass finds what is left to do.
+Objects first, then the status and the events. Each is compared with what is there before, so that wherever the
+launcher is killed in between, the next pass finds what is left to do.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -31,7 +32,8 @@ from ashore_broker_launcher.reconciling.reading import read_instance
 from ashore_broker_launcher.reconciling.together import together
 from ashore_broker_launcher.reconciling.workloads import workloads
 
-_LOG_LINES = 20
+STATUS_SECONDS: Final = 1.0
+_LOG_LINES: Final = 20
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -69,10 +71,13 @@ class InstancePass:
         causes = {f"{one.child['kind']}/{one.child['metadata']['name']}": one.cause for one in found.delete}
         if found.apply or found.delete:
             await self._carry_out(found, instance, body)
-            # What was written is in the view, so the status is that of now, and no echo need be waited for.
+            # What was written is in the view, so this is how it is now, and no echo need be waited for.
             found = plan(configuration, instance, self._world(configuration, instance))
+            # Soon a kubelet will have more to say, so the status is written once for both.
+            parts.queue.add(Item("instance", key), STATUS_SECONDS)
+        else:
+            await self._write_status(found, body)
         self._note(configuration, instance, found)
-        await self._write_status(found, body)
         await self._tell(instance, causes)
         for problem in found.problems:
             await parts.recorder.record(body, "Warning", problem.reason, problem.message)

@@ -39,7 +39,7 @@ Pass = Callable[[Item], Awaitable[float | None]]
 class WorkQueue:
     """Items that wait, and the workers that look at them."""
 
-    def __init__(self, look: Pass, *, workers: int = 16) -> None:
+    def __init__(self, look: Pass, *, workers: int = 24) -> None:
         self._look = look
         self._workers = workers
         self._ready: deque[Item] = deque()
