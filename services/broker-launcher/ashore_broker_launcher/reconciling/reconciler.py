@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from ashore.memory import give_back
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import (
     CONFIGURATION,
@@ -34,6 +35,8 @@ from ashore_broker_launcher.reconciling.queue import Item, Pass
 from ashore_broker_launcher.reconciling.seeing import Seeing
 
 RESYNC_SECONDS: Final = 600.0
+TIDY_SECONDS: Final = 5.0
+MUCH: Final = 500
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -44,6 +47,7 @@ class Reconciler:
     def __init__(self, parts: Parts) -> None:
         self.seeing = Seeing(parts)
         self._parts = parts
+        self._looks = 0
         self._passes: dict[str, Pass] = {
             "configuration": ConfigurationPass(parts).look,
             "device": DevicePass(parts).look,
@@ -69,10 +73,12 @@ class Reconciler:
         async with asyncio.TaskGroup() as group:
             group.create_task(parts.queue.run())
             group.create_task(self._resync())
+            group.create_task(self._tidy())
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
         self._parts.numbers.passes.labels(item.what).inc()
+        self._looks += 1
         return await self._passes[item.what](item)
 
     def hear(self, kind: Kind, change: Change) -> None:
@@ -124,6 +130,15 @@ class Reconciler:
         while True:
             self._put(self._everything())
             await asyncio.sleep(RESYNC_SECONDS)
+
+    async def _tidy(self) -> None:
+        """After much work give back what only that has needed."""
+        before = 0
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            if self._looks - before > MUCH and not len(self._parts.queue):
+                before = self._looks
+                give_back()
 
     def _put(self, items: Iterable[Item]) -> None:
         for item in items:

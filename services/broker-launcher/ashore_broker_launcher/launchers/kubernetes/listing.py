@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ashore_broker_launcher.cluster import JsonObject, Kind, Unreachable
+from ashore_broker_launcher.cluster import POD, JsonObject, Kind, Unreachable
 from ashore_broker_launcher.launchers.kubernetes import errors, paths
 from ashore_broker_launcher.launchers.kubernetes.connection import TooLargeError
 from ashore_broker_launcher.launchers.kubernetes.http import Http
@@ -12,6 +12,8 @@ from ashore_broker_launcher.launchers.kubernetes.http import Http
 PAGE: Final = 500
 _MOST_ROUNDS: Final = 3
 _OK: Final = 200
+_OF_PODS: Final = ("affinity", "nodeName")
+"""What the launcher reads of what a Pod should be; it is never written back."""
 
 
 class _Metadata(msgspec.Struct, rename={"version": "resourceVersion", "more": "continue"}):
@@ -73,14 +75,17 @@ async def _page(http: Http, kind: Kind, namespace: str, wanted: str) -> _Page:
 
 def _clean(one: JsonObject, kind: Kind) -> JsonObject:
     """A list says once for all objects of which kind they are."""
-    return {"apiVersion": kind.api_version, "kind": kind.name, **trimmed(one)}
+    return {"apiVersion": kind.api_version, "kind": kind.name, **trimmed(one, kind)}
 
 
-def trimmed(one: JsonObject) -> JsonObject:
+def trimmed(one: JsonObject, kind: Kind) -> JsonObject:
     """The object without what nobody here reads; raise Unreachable where it is none."""
     metadata = one.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise Unreachable("what the API server lists or tells is no object of Kubernetes")
     # Who owns which field is half of an object.
     metadata.pop("managedFields", None)
+    if kind == POD and isinstance(spec := one.get("spec"), dict):
+        # And of the other half of a Pod most is what its containers are.
+        one["spec"] = {name: spec[name] for name in _OF_PODS if name in spec}
     return one

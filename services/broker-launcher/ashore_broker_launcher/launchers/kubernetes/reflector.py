@@ -147,9 +147,9 @@ class Reflector:
         if not isinstance(version, str):
             raise Unreachable(f"watch {self._kind.plural}: an event tells of no object of Kubernetes")
         if event.type == "DELETED":
-            self._remove(key_of(trimmed(event.object)), event.object)
+            self._remove(key_of(trimmed(event.object, self._kind)), event.object)
         elif event.type in ("ADDED", "MODIFIED"):
-            self._put(trimmed(event.object))
+            self._put(trimmed(event.object, self._kind))
         # A bookmark has nothing but its version.
         self._version = version
         self._failures = 0
