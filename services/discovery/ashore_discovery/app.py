@@ -20,6 +20,7 @@ from ashore import telemetry
 from ashore.bus import Bus, BusError
 from ashore.config import SettingsError
 from ashore.files import FilesError, private_directory
+from ashore.responder import Answer, Responder, Responses
 from ashore.supervise import Supervisor, TaskCrashedError
 from ashore.telemetry import METRICS_TYPE, Metrics
 from ashore.tls import TlsError, client_context
@@ -34,7 +35,6 @@ from ashore_discovery.listening.catalogue import Catalogue
 from ashore_discovery.listening.remote import Reception
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.publishing import Publisher
-from ashore_discovery.responder import Answer, Responder, Responses
 from ashore_discovery.store import State, Store
 
 if TYPE_CHECKING:

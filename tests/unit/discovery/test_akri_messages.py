@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ashore.grpc import MessageError
 from ashore_discovery.listening.akri import messages
 from ashore_discovery.listening.akri.lists import Listed, ListError, Whole
-from ashore_discovery.listening.akri.messages import MessageError, read_list, read_registration, write_request
+from ashore_discovery.listening.akri.messages import read_list, read_registration, write_request
 from ashore_discovery.model import Sighting
 
 

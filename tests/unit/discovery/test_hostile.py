@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ashore.responder import Answer, Responder
 from ashore_discovery.configurations.document import NodeFile
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.configurations.sources import read_file
@@ -18,7 +19,6 @@ from ashore_discovery.limits import Network, Pace
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.matching.filters import Filter, evaluate
 from ashore_discovery.model import Sighting, SightingError
-from ashore_discovery.responder import Answer, Responder
 from ashore_discovery.tracking.identity import key_of, names
 from tests.discovery_kit import Clock
 

@@ -12,11 +12,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from ashore.grpc import CallError
 from ashore_discovery.handler import HandlerError
 from ashore_discovery.listening.akri.endpoints import Endpoint, EndpointError, Family, Places
 from ashore_discovery.listening.akri.lists import ListError, Stream, Whole
 from ashore_discovery.listening.akri.messages import read_list, write_request
-from ashore_discovery.listening.akri.wire import CallError, DetailsError, Line, discover
+from ashore_discovery.listening.akri.wire import DetailsError, Line, discover
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 60.0

@@ -1,8 +1,7 @@
 """The messages of Akri's interface `v0`, and what may be in them before anybody looks at it.
 
-The interface is small and does not change, so its messages are described here and not generated: generated code must
-fit the release of protobuf that is installed. The devices of a list are read as bytes first, which is the same on the
-wire: so they are counted before two million empty ones become objects.
+The devices of a list are read as bytes first, which is the same on the wire: so they are counted before two million
+empty ones become objects.
 """
 
 import asyncio
@@ -10,9 +9,9 @@ import re
 from typing import Any, Final
 
 import msgspec
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from ashore.events import DeviceNode, Mount
+from ashore.grpc import MessageError, Messages
 from ashore_discovery.listening.akri.lists import Listed, ListError, Whole
 from ashore_discovery.model import LONGEST_ID, LONGEST_TEXT
 
@@ -24,7 +23,9 @@ _LONGEST_NAME: Final = 256
 _AT_A_STRETCH: Final = 50
 _NUMBERS: Final = {"UDS": 0, "NETWORK": 1}
 
-_MESSAGES: Final = """
+_MESSAGES: Final = Messages(
+    "v0",
+    """
 RegisterDiscoveryHandlerRequest name:1:string endpoint:2:string endpoint_type:3:int32 shared:4:bool
 Empty
 Value vec:1:bytes?
@@ -36,12 +37,8 @@ Text key:1:string value:2:string
 Id id:1:string
 Mount container_path:1:string host_path:2:string read_only:3:bool
 DeviceSpec container_path:1:string host_path:2:string permissions:3:string
-"""
-# A map is, on the wire, a repeated pair of key and value; an enumeration is a number.
-
-
-class MessageError(Exception):
-    """What a handler has sent is no message of this interface; the text says why."""
+""",
+)
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +52,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_registration(body: bytes) -> Registration:
     """RegisterDiscoveryHandlerRequest; raise MessageError."""
-    found = _read("RegisterDiscoveryHandlerRequest", body)
+    found = _MESSAGES.read("RegisterDiscoveryHandlerRequest", body)
     if found.endpoint_type not in _NUMBERS.values():
         raise MessageError(f"{found.endpoint_type} is no type of an endpoint")
     network = found.endpoint_type == _NUMBERS["NETWORK"]
@@ -64,7 +61,7 @@ def read_registration(body: bytes) -> Registration:
 
 def write_request(details: str, properties: dict[str, bytes | None]) -> bytes:
     """DiscoverRequest."""
-    request = _CLASSES["DiscoverRequest"](discovery_details=details)
+    request = _MESSAGES.new("DiscoverRequest", discovery_details=details)
     for name, value in properties.items():
         entry = request.discovery_properties.add(key=name)
         entry.value.SetInParent()
@@ -77,7 +74,7 @@ def write_request(details: str, properties: dict[str, bytes | None]) -> bytes:
 async def read_list(body: bytes, at: float) -> Whole:
     """DiscoverResponse; raise ListError. A device that cannot be used does not spoil the others."""
     try:
-        bodies = list(_read("DiscoverResponse", body).devices)
+        bodies = list(_MESSAGES.read("DiscoverResponse", body).devices)
         if len(bodies) > MOST_DEVICES:
             raise ListError(f"its list has {len(bodies)} devices, and {MOST_DEVICES} are taken")
         devices: dict[str, Listed] = {}
@@ -98,7 +95,7 @@ async def read_list(body: bytes, at: float) -> Whole:
 def _device(body: bytes) -> tuple[Listed, str]:
     """A device, and why it cannot be used."""
     # Of what is too large only the id is read, so that the device is known to be there.
-    found = _read("Id" if len(body) > LARGEST_DEVICE else "Device", body)
+    found = _MESSAGES.read("Id" if len(body) > LARGEST_DEVICE else "Device", body)
     try:
         _check_size(found.id, len(body))
         # The later of two equal keys holds, as for any map of protobuf.
@@ -151,41 +148,5 @@ def _path(text: str) -> str:
     return text
 
 
-def _read(name: str, body: bytes) -> Any:
-    found = _CLASSES[name]()
-    try:
-        found.ParseFromString(body)
-    except (message.DecodeError, ValueError, RecursionError) as error:
-        raise MessageError(f"this is no {name}: {error}") from error
-    return found
-
-
-def _classes() -> dict[str, Any]:
-    """The classes of the messages, from their descriptions above."""
-    field_of = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="ashore/akri.proto", package="v0", syntax="proto3")
-    for line in _MESSAGES.strip().splitlines():
-        name, *fields = line.split()
-        kind = file.message_type.add(name=name)
-        for text in fields:
-            field_name, number, type_name = text.split(":")
-            field = kind.field.add(name=field_name, number=int(number))
-            plain = type_name.rstrip("*?")
-            field.label = field_of.LABEL_REPEATED if type_name.endswith("*") else field_of.LABEL_OPTIONAL
-            if plain[0].isupper():
-                field.type, field.type_name = field_of.TYPE_MESSAGE, f".v0.{plain}"
-            else:
-                field.type = field_of.Type.Value(f"TYPE_{plain.upper()}")
-            if type_name.endswith("?"):
-                # `optional` of proto3: an empty text is another thing than none.
-                kind.oneof_decl.add(name=f"_{field_name}")
-                field.proto3_optional, field.oneof_index = True, 0
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    names = [kind.name for kind in file.message_type]
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"v0.{name}")) for name in names}
-
-
-_CLASSES: Final = _classes()
 EMPTY: Final = b""
 """The message Empty."""

@@ -15,11 +15,11 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server
 from grpclib.server import Stream as Call
 
+from ashore.grpc import Bytes, CallError, MessageError, receive
 from ashore_discovery.limits import Network
 from ashore_discovery.listening.akri.endpoints import Book, EndpointError, Family, Kept, Places
 from ashore_discovery.listening.akri.handler import Akri, kind_of
-from ashore_discovery.listening.akri.messages import EMPTY, MessageError, read_registration
-from ashore_discovery.listening.akri.wire import Bytes, CallError, receive
+from ashore_discovery.listening.akri.messages import EMPTY, read_registration
 from ashore_discovery.listening.catalogue import Catalogue, NoSuchHandlerError
 
 SOCKET: Final = "agent-registration.sock"
