@@ -1,6 +1,8 @@
 """Each user of the bus can do its own work there, and the server really refuses it everything else."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
@@ -176,3 +178,24 @@ async def test_a_user_with_a_key_of_its_own_making_is_kept_out(
 def test_every_fact_is_published_by_somebody() -> None:
     published = (*events.FACT_EVENTS, *events.PRESENCE_EVENTS)
     assert {name for user in USERS for name in user.publishes} == {event.name for event in published}
+
+
+async def test_a_device_plugin_reads_instances_asks_for_slots_and_says_nothing_else(declared: EmbeddedServer) -> None:
+    gone = events.InstanceRemoved(namespace="default", configuration="c", instance="c-1", uid="1", cause="deleted")
+    async with joined(declared, "broker-launcher", "device-plugin") as [launcher, plugin]:
+        await publish(launcher, gone)
+        assert [step async for step in _first(plugin, "instance-removed.>")] == [gone.subject]
+        async with await launcher.serve("broker-launcher.slots.claim", echo):
+            assert await plugin.request("broker-launcher.slots.claim", b"mine", timeout=5) == b"enim"
+        with pytest.raises(NotPermitted):
+            await publish(plugin, gone, identity="forged")
+        with pytest.raises(NotPermitted):
+            await plugin.request("broker-launcher.jobs.rerun", b"", timeout=5)
+
+
+async def _first(bus: NatsBus, subject: str) -> AsyncIterator[str]:
+    async with aclosing(bus.state([subject])) as steps:
+        async for step in steps:
+            if step is None:
+                return
+            yield step[1].subject

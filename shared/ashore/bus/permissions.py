@@ -99,6 +99,12 @@ USERS: tuple[User, ...] = (
         ),
         serves=("broker-launcher.>",),
     ),
+    User(
+        name="device-plugin",
+        reads=("instance-added", "instance-changed", "instance-removed"),
+        # Who uses which slot is decided in one place.
+        asks=("broker-launcher.slots.*",),
+    ),
     User(name="cli", follows=True, amends=True, publishes=("configuration-set", "agent-alive"), asks=("discovery.>",)),
 )
 

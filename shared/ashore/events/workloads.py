@@ -69,10 +69,18 @@ class InstanceAdded(_OfInstance, frozen=True, kw_only=True):
         Meta(max_length=1024, description="Environment of brokers, the configuration's own included"),
     ] = {}
     nodes: Annotated[list[InstanceNode], Meta(max_length=1024, description="The nodes that see it")] = []
+    usage: Annotated[
+        dict[str, str],
+        Meta(
+            max_length=1024,
+            description="Who uses it, by slot as `<instance>-<number>`: a node, or `C:<virtual id>:<node>` where the "
+            "slot is used through the configuration's resource; a slot that is not named is free",
+        ),
+    ] = {}
 
 
 class InstanceChanged(InstanceAdded, frozen=True, kw_only=True):
-    """An instance has other nodes, properties or capacity than before."""
+    """An instance has other nodes, properties, capacity or users than before."""
 
     name: ClassVar[str] = "instance-changed"
 
