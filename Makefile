@@ -1,7 +1,7 @@
 # `make demo` is the place to begin. Every target makes the environment .venv by itself, once.
 
 MEMBERS := shared device cli services/manufacturer services/rendezvous services/owner services/discovery \
-	services/broker-launcher
+	services/broker-launcher services/device-plugin
 PACKAGES := shared/ashore device/ashore_device cli/ashore_cli $(wildcard services/*/ashore_*)
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers kube soak fuzz lint bench bench-discovery docs lock clean
+.PHONY: help demo test peers kube soak fuzz lint bench bench-discovery bench-launcher bench-device-plugin docs lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ bench: $(READY) ## measure onboardings per second and CPU per device
 
 bench-discovery: $(READY) ## measure from a device that appears to a subscriber, best as root; memory, CPU
 	$(BIN)/python benchmarks/discovery.py $(ARGS)
+
+bench-launcher: $(READY) ## measure from a device that is seen to a Pod in a real API server; bursts, restarts, memory
+	$(BIN)/python benchmarks/launcher.py $(ARGS)
+
+bench-device-plugin: $(READY) ## measure from a burst of instances to a kubelet that knows them all; memory, CPU
+	$(BIN)/python benchmarks/device_plugin.py $(ARGS)
 
 docs: $(READY) ## write docs/reference from the code
 	PYTHONPATH=. $(BIN)/python docs/generate.py

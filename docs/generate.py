@@ -25,6 +25,7 @@ from ashore.http.routes import Route
 from ashore.telemetry import Metrics
 from ashore_broker_launcher import crds
 from ashore_cli.app import app as cli
+from ashore_device_plugin.config import DevicePluginSettings
 from ashore_discovery.config import DiscoverySettings
 from ashore_manufacturer.config import ManufacturerSettings
 from ashore_owner.config import OwnerSettings
@@ -41,7 +42,7 @@ HANDLER_SCHEMAS: Final = Path(
 """The broker launcher's copy of what handlers understand: services do not import one another."""
 DEFINITIONS: Final = FOLDER.parents[1] / "deploy/kubernetes/crds"
 """Where kubectl finds the custom resource definitions: kustomize reads no file outside of its folder."""
-AGENTS: Final[tuple[type[Settings], ...]] = (DiscoverySettings,)
+AGENTS: Final[tuple[type[Settings], ...]] = (DiscoverySettings, DevicePluginSettings)
 """Who has settings and no REST API."""
 _MADE: Final = "<!-- Made by `make docs` from the code: change it there. -->"
 _CONNECTION: Final = re.compile(r"\*\*Connection\*\*:\n\n(?:\* .*\n)+\n?")

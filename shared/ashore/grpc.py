@@ -58,6 +58,8 @@ async def receive(stream: Stream, largest: int, wrapper: AbstractContextManager[
             raise CallError("its messages are compressed, which nobody has asked for")
         if size > largest:
             raise CallError(f"a message of {size} bytes, and {largest} are taken")
+        if not size:
+            return b""
         async with asyncio.timeout(MESSAGE_SECONDS):
             return await _whole(stream.recv_data(size))
 
