@@ -72,6 +72,14 @@ def release(usage: Usage, *, instance: str, node: str, slots: Iterable[int]) -> 
     return left, released
 
 
+def without_nodes(usage: Usage, lost: Iterable[str]) -> dict[str, str]:
+    """The usage when nodes are lost."""
+    found = dict(usage)
+    for node in lost:
+        found = without_node(found, node)
+    return found
+
+
 def without_node(usage: Usage, node: str) -> dict[str, str]:
     """The usage when a node is lost: what it had is free."""
     return {name: value for name, value in usage.items() if (one := user(value)) is not None and not one.is_at(node)}
@@ -139,7 +147,7 @@ class Desk:
     async def claim(self, asked: Claim) -> ClaimAnswer:
         """Grant a slot, or say why not."""
         key = asked.namespace, asked.instance
-        async with self._lock(key):
+        async with self.lock(key):
             table = self._instances.table(key)
             if table is None:
                 return ClaimAnswer(problem=f"there is no instance {asked.instance} in {asked.namespace}")
@@ -159,7 +167,7 @@ class Desk:
     async def release(self, asked: Release) -> ReleaseAnswer:
         """Free slots; those that the node does not have are left alone."""
         key = asked.namespace, asked.instance
-        async with self._lock(key):
+        async with self.lock(key):
             table = self._instances.table(key)
             if table is None:
                 return ReleaseAnswer()
@@ -178,11 +186,23 @@ class Desk:
     async def node_lost(self, node: str) -> None:
         """Free everything that a node has; raise ApplyError."""
         for key in list(self._instances.known()):
-            async with self._lock(key):
+            async with self.lock(key):
                 table = self._instances.table(key)
                 if table is not None:
                     before = self._usage(key, table)
                     await self._store(key, table, before, without_node(before, node))
+
+    def lock(self, key: Key) -> asyncio.Lock:
+        """Held by whoever changes an instance, so that no claim is granted meanwhile and then undone."""
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    def note(self, key: Key, uid: str, usage: Usage) -> None:
+        """Somebody who holds the lock has stored this usage."""
+        self._stored[key] = uid, dict(usage)
+
+    def clear(self) -> None:
+        """Begin to lead: whatever this replica has stored before, another one may have changed."""
+        self._stored.clear()
 
     def forget(self, key: Key) -> None:
         """The instance is no more."""
@@ -203,9 +223,6 @@ class Desk:
         if after != before:
             await self._instances.apply_usage(*key, after)
             self._stored[key] = table.uid, after
-
-    def _lock(self, key: Key) -> asyncio.Lock:
-        return self._locks.setdefault(key, asyncio.Lock())
 
 
 def _answering(kind: type[T], answer: Callable[[T], Awaitable[Any]], refusal: type[Any]) -> Responder:

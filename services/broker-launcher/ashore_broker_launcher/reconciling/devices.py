@@ -17,6 +17,7 @@ from ashore_broker_launcher.presence import Sighting
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.together import together
+from ashore_broker_launcher.slots import without_nodes
 
 _SPEC: Final = ("configurationName", "cdiName", "capacity", "brokerProperties", "shared", "nodes", "deviceUsage")
 
@@ -49,28 +50,27 @@ class DevicePass:
         return self._parts.view.get(INSTANCE, (key[0], name)) if name else None
 
     async def _keep(self, configuration: Configuration, seen: list[Sighting], existing: JsonObject | None) -> None:
-        parts, nodes = self._parts, self._parts.nodes
+        parts, nodes, lost = self._parts, self._parts.nodes, self._parts.nodes.lost()
         if existing is not None and is_leaving(existing):
             # When it is gone the watch says so, and its successor is made.
             return
         digest = await self._digest(configuration, seen)
-        lost = nodes.lost()
-        wanted = desired_instance(
-            configuration,
-            seen,
-            digest,
-            usage=_usage(existing, lost),
-            node_names=nodes.names(),
-            lost_nodes=lost,
-        )
-        if existing is not None and _same(existing, wanted):
-            return
-        if existing is None:
-            parts.numbers.instance(seen)
-        body = await self._write(wanted, existing)
-        parts.view.wrote(INSTANCE, body)
+        key = configuration.metadata.namespace, names.instance_name(configuration.metadata.name, digest)
+        async with parts.desk.lock(key):
+            usage = without_nodes(parts.desk.usage(key), lost)
+            names_ = nodes.names()
+            wanted = desired_instance(configuration, seen, digest, usage=usage, node_names=names_, lost_nodes=lost)
+            # While the lock was waited for a slot may have been granted.
+            existing = parts.view.get(INSTANCE, key)
+            if existing is not None and _same(existing, wanted):
+                return
+            if existing is None:
+                parts.numbers.instance(seen)
+            body = await self._write(wanted, existing)
+            parts.desk.note(key, uid_of(body), usage)
+            parts.view.wrote(INSTANCE, body)
         parts.index.note(body)
-        parts.queue.add(Item("instance", key_of(body)))
+        parts.queue.add(Item("instance", key))
 
     async def _write(self, wanted: JsonObject, existing: JsonObject | None) -> JsonObject:
         """Make it, or replace what is there: nobody else writes instances, and both cost half an apply."""
@@ -117,12 +117,6 @@ class DevicePass:
         await self._parts.cluster.delete(kind, *key_of(body), uid=uid_of(body))
         self._parts.view.removed(kind, body)
         self._parts.numbers.writes.labels("delete", kind.name).inc()
-
-
-def _usage(existing: JsonObject | None, lost: frozenset[str]) -> dict[str, str]:
-    """Who uses which slot; a node that is lost uses none. A slot that was `C:<id>:<node>` is of the configuration."""
-    usage = (existing or {}).get("spec", {}).get("deviceUsage") or {}
-    return {slot: value for slot, value in usage.items() if value and value.rpartition(":")[2] not in lost}
 
 
 def _same(existing: JsonObject, wanted: JsonObject) -> bool:

@@ -195,6 +195,7 @@ class InstancePass:
         parts = self._parts
         self._failures.pop(key, None)
         self._logs.pop(key, None)
+        parts.desk.forget(key)
         for before in parts.ledger.workloads(key).values():
             if telling.is_running(before):
                 await parts.ledger.tell(telling.stopped(before, "instance-removed"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ashore.bus import Bus
+from ashore.events import token_of
 from ashore_broker_launcher.admission.checks import Rules
 from ashore_broker_launcher.cluster import Cluster, Key, Kind
 from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
@@ -16,8 +17,10 @@ from ashore_broker_launcher.reconciling.numbers import Numbers
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.recorder import Recorder
 from ashore_broker_launcher.reconciling.turns import Turns
+from ashore_broker_launcher.reconciling.usage import UsageOfInstances
 from ashore_broker_launcher.reconciling.verdicts import Verdicts
 from ashore_broker_launcher.reconciling.view import View
+from ashore_broker_launcher.slots import Desk
 
 OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
 GATHER_SECONDS: Final = 0.2
@@ -58,6 +61,10 @@ class Parts:
         self.handing = Handing(site, bus, clock)
         self.turns = Turns()
         self.verdicts = Verdicts(view, rules)
+        self.desk = Desk(
+            UsageOfInstances(cluster, view, lambda key: queue.add(Item("instance", key))),
+            lambda node: self.nodes.names().get(token_of(node), node),
+        )
 
     def look_soon(self, configuration: Key) -> None:
         """Look at a configuration once for all of its instances that change together; the more it has, the later."""

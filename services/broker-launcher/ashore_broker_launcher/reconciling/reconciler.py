@@ -6,6 +6,7 @@ read: the cluster, what agents see, what they were given, and what was told.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -70,10 +71,12 @@ class Reconciler:
         for synced in (parts.ledger.synced, parts.handing.synced, self.seeing.synced):
             await synced.wait()
         await parts.view.synced()
+        parts.desk.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(parts.queue.run())
             group.create_task(self._resync())
             group.create_task(self._tidy())
+            group.create_task(self._serve_slots())
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""
@@ -130,6 +133,14 @@ class Reconciler:
         while True:
             self._put(self._everything())
             await asyncio.sleep(RESYNC_SECONDS)
+
+    async def _serve_slots(self) -> None:
+        """Answer device plugins: only whoever leads grants slots."""
+        bus = self._parts.bus
+        async with AsyncExitStack() as stack:
+            for subject, answer in self._parts.desk.verbs().items():
+                await stack.enter_async_context(await bus.serve(subject, answer))
+            await asyncio.Event().wait()
 
     async def _tidy(self) -> None:
         """After much work give back what only that has needed."""

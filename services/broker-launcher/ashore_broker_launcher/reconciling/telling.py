@@ -112,6 +112,7 @@ def _instance_fields(instance: Instance, seen: Sequence[Sighting]) -> JsonObject
         "shared": spec.shared,
         "capacity": spec.capacity,
         "properties": spec.broker_properties,
+        "usage": spec.device_usage,
         "nodes": [_node(name, one) for name, one in nodes.items()],
     }
 
