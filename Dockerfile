@@ -77,8 +77,8 @@ WORKDIR /data
 
 FROM runtime AS command
 # Here `ashore init` lays out the volume of each service.
-RUN install --directory --owner=10001 --group=10001 --mode=0700 /init /init/cli /init/discovery /init/manufacturer \
-    /init/nats /init/owner /init/public /init/rendezvous /init/streams
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /init /init/broker-launcher /init/cli /init/discovery \
+    /init/manufacturer /init/nats /init/owner /init/public /init/rendezvous /init/streams
 USER 10001:10001
 ENTRYPOINT ["ashore"]
 

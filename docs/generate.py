@@ -24,6 +24,7 @@ from ashore.http.openapi import openapi
 from ashore.http.routes import Route
 from ashore.telemetry import Metrics
 from ashore_broker_launcher import crds
+from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_cli.app import app as cli
 from ashore_device_plugin.config import DevicePluginSettings
 from ashore_discovery.config import DiscoverySettings
@@ -35,7 +36,12 @@ from docs import discovery
 Json = dict[str, Any]
 
 FOLDER: Final = Path(__file__).parent / "reference"
-SERVICES: Final[tuple[type[Settings], ...]] = (ManufacturerSettings, RendezvousSettings, OwnerSettings)
+SERVICES: Final[tuple[type[Settings], ...]] = (
+    ManufacturerSettings,
+    RendezvousSettings,
+    OwnerSettings,
+    BrokerLauncherSettings,
+)
 HANDLER_SCHEMAS: Final = Path(
     FOLDER.parents[1], "services/broker-launcher/ashore_broker_launcher/admission/handler_schemas.json"
 )
@@ -92,7 +98,7 @@ def copies() -> dict[Path, str]:
 
 def routes(service: str) -> list[Route]:
     """The management API of a service, which need not run for that: an Api lists what it can do without doing it."""
-    package = importlib.import_module(f"ashore_{service}")
+    package = importlib.import_module(f"ashore_{service.replace('-', '_')}")
     names = sorted(one.name for one in pkgutil.iter_modules(package.__path__) if one.name.startswith("api"))
     modules = (importlib.import_module(f"{package.__name__}.{name}") for name in names)
     apis = [one for module in modules for one in vars(module).values() if _is_api(one, module.__name__)]
@@ -134,7 +140,7 @@ def _settings_page() -> str:
     for settings in (*SERVICES, *AGENTS):
         own = [one for one in settings.describe() if one != common.get(one.variable)]
         # What one process takes at random is no default that a page could name.
-        parts += [f"## {settings.service.capitalize()}", _settings_table(own)]
+        parts += [f"## {settings.service.replace('-', ' ').capitalize()}", _settings_table(own)]
     return _page("Settings", introduction, parts)
 
 
@@ -204,7 +210,7 @@ def _rest_page(documents: Mapping[str, Json]) -> str:
 
 
 def _service(name: str, document: Json) -> Iterator[str]:
-    yield f"## {name.capitalize()}"
+    yield f"## {name.replace('-', ' ').capitalize()}"
     yield f"For machines: [openapi-{name}.json](openapi-{name}.json)."
     heads = ["Operation", "What it does", "Scope", "Query", "Request", "Response"]
     operations_of = (

@@ -95,7 +95,7 @@ def project() -> Iterator[Project]:
 
 def test_every_service_is_healthy(project: Project) -> None:
     states = project.states()
-    assert len(states) == 5, states
+    assert len(states) == 6, states
     assert set(states.values()) == {"healthy"}
 
 
@@ -114,6 +114,13 @@ def test_the_agent_sees_its_words_and_its_image_holds_nothing_that_it_does_not_n
     assert not re.search(r"^(aiohttp|sqlalchemy|cryptography|starlette|httpx)$", packages, re.MULTILINE), packages
 
 
+def test_a_device_becomes_an_instance_and_the_pod_that_a_cluster_would_get_is_shown(project: Project) -> None:
+    [instance] = json.loads(project.run("run", "--rm", "cli", "instance", "list", "-o", "json"))
+    assert (instance["configuration"], instance["nodes"]) == ("lights", ["compose"])
+    [pod] = json.loads(project.run("run", "--rm", "cli", "workload", "manifests", "--kind", "Pod", "-o", "json"))
+    assert pod["metadata"]["labels"]["akri.sh/instance"] == instance["name"]
+
+
 def test_no_container_can_write_outside_its_volume(project: Project) -> None:
     for service in ("manufacturer", "rendezvous", "owner"):
         seen = project.run("exec", "-T", service, "sh", "-c", "id -u; touch /x /opt/ashore/x 2>&1; ls /data /data/keys")
@@ -125,7 +132,7 @@ def test_no_container_can_write_outside_its_volume(project: Project) -> None:
 
 def test_devices_come_ashore_over_two_replicas_of_the_rendezvous(project: Project) -> None:
     project.start("--scale", "rendezvous=2")
-    assert len(project.states()) == 6
+    assert len(project.states()) == 7
     for _ in range(5):
         assert '"state": "onboarded"' in project.bring_a_device_ashore()
     for port in (8040, 8041):
@@ -164,7 +171,7 @@ def test_services_speak_tls_where_it_is_asked_for(project: Project) -> None:
         assert set(project.states().values()) == {"healthy"}
         assert '"state": "onboarded"' in project.bring_a_device_ashore()
         doctor = project.run("run", "--rm", "cli", "doctor", "-o", "json")
-        assert sum("TLS certificate for" in each["text"] for each in json.loads(doctor)) == 4
+        assert sum("TLS certificate for" in each["text"] for each in json.loads(doctor)) == 5
         url = f"https://{_ADDRESS}:8042/healthz"
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             urllib.request.urlopen(url, timeout=10)

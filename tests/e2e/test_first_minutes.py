@@ -36,8 +36,23 @@ def way(out: str) -> list[str]:
 
 def discovered(out: str) -> list[tuple[str, ...]]:
     """What the demo says of discovered devices: which configuration wants what."""
-    lines = out.partition("What the discovery agent of")[2].splitlines()
+    lines = out.partition("What the discovery agent of")[2].partition("What a cluster")[0].splitlines()
     return [tuple(line.split(maxsplit=1)) for line in lines[2:] if line.startswith("  ")]
+
+
+def launched(out: str) -> list[tuple[str, ...]]:
+    """What the demo says of instances and their pods."""
+    lines = out.partition("What a cluster")[2].partition("Try next")[0].splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in lines[2:] if line.startswith("  ")]
+
+
+def assert_launched(out: str) -> None:
+    """One device became an instance, and a cluster would get a pod for it."""
+    [(first, instance), (second, pod)] = launched(out)
+    assert (first, second) == ("instance", "pod")
+    name = instance.split()[0]
+    assert name.startswith("lights-")
+    assert pod == f"{name}-pod: busybox:1.37 with akri.sh/{name}=1"
 
 
 async def seen(stack: Running, name: str, guid: str) -> list[object]:
@@ -80,11 +95,13 @@ async def test_the_demo_brings_a_device_ashore_and_its_next_run_another(tmp_path
     assert "Welcome ashore." in first.out
     assert "demo-0001" in first.out
     assert discovered(first.out)[:2] == [("words", "buoy"), ("words", "lighthouse")]
+    assert_launched(first.out)
 
     second = await ashore("demo", "--once", "--port-offset", str(offset), data=data)
     assert (second.code, second.error) == (0, "")
     assert way(second.out) == WAY
     assert "demo-0002" in second.out
+    assert_launched(second.out)
 
     async with running(data) as stack:
         listed = await ashore("voucher", "list", data=data)
@@ -152,7 +169,7 @@ async def test_everything_speaks_tls_where_it_is_asked_for_and_a_killed_nats_is_
         doctor = await ashore("doctor", data=stack.folder)
         assert doctor.code == 0, doctor.out
         told = [finding["text"] for finding in json.loads(doctor.out)]
-        assert sum("TLS certificate for 127.0.0.1: 36" in text for text in told) == 4
+        assert sum("TLS certificate for 127.0.0.1: 36" in text for text in told) == 5
 
 
 async def test_without_nats_devices_are_still_made_and_their_events_follow(stack: Running) -> None:
@@ -216,6 +233,6 @@ async def test_what_a_killed_stack_left_behind_is_stopped_by_the_next(tmp_path: 
                 os.kill(orphan, signal.SIGKILL)
 
     assert (done.code, done.error) == (0, "")
-    # NATS, three services and the discovery agent.
-    assert len(orphans) == 5
+    # NATS, four services and the discovery agent.
+    assert len(orphans) == 6
     assert alive == []

@@ -6,12 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ashore.client.context import variable
 from tests.e2e.processes import Service
 from tests.stack import ashore
 
 pytestmark = pytest.mark.e2e
-SERVICES = ("manufacturer", "rendezvous", "owner")
-QUESTIONS = {"manufacturer": "keys", "rendezvous": "rules", "owner": "keys"}
+SERVICES = ("manufacturer", "rendezvous", "owner", "broker-launcher")
+QUESTIONS = {"manufacturer": "keys", "rendezvous": "rules", "owner": "keys", "broker-launcher": "launcher"}
+
+
+def module(service: str) -> str:
+    return f"ashore_{service.replace('-', '_')}"
 
 
 async def test_each_token_opens_its_own_service_and_the_command_line_opens_all(tmp_path: Path) -> None:
@@ -20,7 +25,9 @@ async def test_each_token_opens_its_own_service_and_the_command_line_opens_all(t
     assert made.code == 0, made.error
     with ExitStack() as stack, httpx.Client() as client:
         running = {
-            name: stack.enter_context(Service(f"ashore_{name}", data_dir=folder / name, nats_url="memory:"))
+            name: stack.enter_context(
+                Service(module(name), data_dir=folder / name, nats_url="memory:", launcher="dry-run")
+            )
             for name in SERVICES
         }
         tokens = {name: (folder / name / "admin-token").read_text().strip() for name in SERVICES}
@@ -31,9 +38,9 @@ async def test_each_token_opens_its_own_service_and_the_command_line_opens_all(t
 
         opened = {(of, to): asked(to, tokens[of]) for of in SERVICES for to in SERVICES}
         assert opened == {(of, to): 200 if of == to else 401 for of in SERVICES for to in SERVICES}
-        places = {f"ASHORE_{name.upper()}_URL": running[name].url for name in SERVICES} | {
-            f"ASHORE_{name.upper()}_TOKEN_FILE": str(folder / "cli" / f"{name}-token") for name in SERVICES
+        places = {f"{variable(name)}_URL": running[name].url for name in SERVICES} | {
+            f"{variable(name)}_TOKEN_FILE": str(folder / "cli" / f"{name}-token") for name in SERVICES
         }
-        for words in (("voucher", "list"), ("rendezvous", "rules"), ("owner", "keys")):
+        for words in (("voucher", "list"), ("rendezvous", "rules"), ("owner", "keys"), ("instance", "list")):
             done = await ashore(*words, data=folder / "cli", environment=places)
             assert done.code == 0, done.error

@@ -14,7 +14,7 @@ from tests.e2e.processes import Service
 from tests.stack import until
 
 pytestmark = pytest.mark.e2e
-MOST_MEGABYTES = {"manufacturer": 60, "rendezvous": 60, "owner": 60, "discovery": 40}
+MOST_MEGABYTES = {"manufacturer": 60, "rendezvous": 60, "owner": 60, "discovery": 40, "broker-launcher": 60}
 UDEV = """configurations: [{name: all, handler: udev, details: {udevRules: ['SUBSYSTEM=="*"']}}]"""
 
 
@@ -32,8 +32,10 @@ async def test_a_service_at_rest_is_small_at_its_first_start_and_at_the_next(
     if name == "discovery":
         (tmp_path / "look-for.yaml").write_text(UDEV)
         settings["configurations"] = tmp_path / "look-for.yaml"
+    if name == "broker-launcher":
+        settings["launcher"] = "dry-run"
     for _ in ("first", "next"):
-        with Service(f"ashore_{name}", **settings) as service:
+        with Service(f"ashore_{name.replace('-', '_')}", **settings) as service:
             await until(partial(ready, service.url))
             assert service.memory <= MOST_MEGABYTES[name]
             assert service.stop() == 0

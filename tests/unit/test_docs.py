@@ -50,8 +50,8 @@ def test_the_reference_does_not_depend_on_who_makes_it(
 
 @pytest.mark.parametrize("settings", generate.SERVICES, ids=lambda settings: settings.service)
 async def test_the_reference_has_every_route_that_a_service_serves(settings: type[Settings], tmp_path: Path) -> None:
-    build = importlib.import_module(f"ashore_{settings.service}.app").build
-    given = settings.load({"ASHORE_DATA_DIR": str(tmp_path)})
+    build = importlib.import_module(f"ashore_{settings.service.replace('-', '_')}.app").build
+    given = settings.load({"ASHORE_DATA_DIR": str(tmp_path), "ASHORE_LAUNCHER": "dry-run"})
     context = Context(settings=given, bus=MemoryBus(), replica="one", metrics=Metrics(), log=structlog.get_logger())
     async with build(context) as app:
         served = {(route.method, route.path) for route in app.routes}

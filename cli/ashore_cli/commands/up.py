@@ -16,6 +16,12 @@ async def up(
         str, Parameter(help="Address of this machine on which the services listen, and under which devices find them.")
     ] = "127.0.0.1",
     tls: Tls = False,
+    kubernetes: Annotated[
+        bool,
+        Parameter(
+            help="Start workloads in the cluster that kubectl would use; without it they are only shown.", negative=""
+        ),
+    ] = False,
     logs: Annotated[bool, Parameter(help="Show what the services log, too.", negative="")] = False,
 ) -> int:
     """Run NATS and all services on this machine until Ctrl-C."""
@@ -23,4 +29,4 @@ async def up(
     from ashore_cli.local.running import run_up  # noqa: PLC0415 - see above
     from ashore_cli.stack import Ports  # noqa: PLC0415 - see above
 
-    return await run_up(data, Ports.moved(port_offset), address, tls=tls, logs=logs)
+    return await run_up(data, Ports.moved(port_offset), address, tls=tls, kubernetes=kubernetes, logs=logs)

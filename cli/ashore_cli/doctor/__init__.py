@@ -1,4 +1,4 @@
-"""Asks everything how it is: services, bus, agents, clocks, certificates, the data folder.
+"""Asks everything how it is: services, bus, launcher, agents, clocks, certificates, the data folder.
 
 Each examination gives Findings and never fails itself: what keeps it from looking is a finding, too.
 """
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from rich.text import Text
 
 from ashore.client import Client
-from ashore_cli.doctor import agents, bus, folder, services
+from ashore_cli.doctor import agents, bus, folder, launcher, services
 from ashore_cli.doctor.finding import Finding
 from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, printable
 from ashore_cli.options import Options
@@ -44,13 +44,15 @@ async def findings(options: Options) -> AsyncIterator[Finding]:
     async with Client(context) as client:
         async for finding in services.examine(client):
             yield finding
+        async for finding in launcher.examine(client):
+            yield finding
     async for finding in agents.examine(context):
         yield finding
 
 
 def _line(finding: Finding) -> Text:
     word, style = ("ok", "green") if finding.ok else ("BAD", "bold red")
-    line = Text.assemble((f"{word:<4} ", style), f"{finding.about:<14} ", printable(finding.text))
+    line = Text.assemble((f"{word:<4} ", style), f"{finding.about:<15} ", printable(finding.text))
     if finding.remedy:
-        line.append(f"\n     {'':<14} to do: {printable(finding.remedy)}", style="bold")
+        line.append(f"\n     {'':<15} to do: {printable(finding.remedy)}", style="bold")
     return line

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ashore.client import Client, ClientError, Readiness, Unreachable, client_tls, shown
-from ashore_cli.doctor import secrecy
+from ashore.client.context import LAUNCHER
+from ashore_cli.doctor import launcher, secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
 
+_ASKED: Final = {"rendezvous": "/rules", LAUNCHER: "/launcher"}
+"""What is asked of a service to see whether it knows our token."""
 _SKEW: Final = timedelta(seconds=30)
 
 
@@ -41,13 +44,16 @@ async def _service(client: Client, name: str) -> AsyncIterator[Finding]:
     try:
         readiness = await connection.readiness()
     except ClientError as error:
+        if name == LAUNCHER and launcher.is_none_meant(client.context, error):
+            yield launcher.none(client.context)
+            return
         yield bad(name, error.detail, error.remedy, unreachable=isinstance(error, Unreachable))
         return
     yield _ready(name, connection.url, readiness)
     for finding in _clock(name, readiness, asked):
         yield finding
     try:
-        await connection.get("/keys" if name != "rendezvous" else "/rules", object)
+        await connection.get(_ASKED.get(name, "/keys"), object)
     except ClientError as error:
         yield bad(name, error.detail, error.remedy)
 

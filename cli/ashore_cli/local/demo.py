@@ -10,6 +10,7 @@ from ashore_cli.joining import joined
 from ashore_cli.local.devices import Virtual, next_serials, request
 from ashore_cli.local.discovered import looking, show_discovered
 from ashore_cli.local.hints import command
+from ashore_cli.local.launched import launching, show_launched
 from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
 from ashore_cli.local.timeline import Timeline
@@ -58,14 +59,16 @@ async def run_device(options: Options, serial: str | None) -> None:
 
 
 async def _bring_and_look(context: Context, screen: Screen) -> None:
-    """A device that is brought ashore, and those that are found."""
-    asked = looking(context)
+    """A device that is brought ashore, those that are found, and what is started for them."""
+    asked, launched = looking(context), launching(context)
     try:
         await bring_ashore(context, screen)
         await show_discovered(asked, screen)
+        await show_launched(launched, screen)
     finally:
         asked.cancel()
-        await asyncio.gather(asked, return_exceptions=True)
+        launched.cancel()
+        await asyncio.gather(asked, launched, return_exceptions=True)
 
 
 async def bring_ashore(context: Context, screen: Screen, serial: str | None = None) -> str:
@@ -112,6 +115,7 @@ def _what_next(data: Path, screen: Screen) -> None:
         ("device onboard --count 10", "ten more virtual devices"),
         ("profile show hello -o yaml", "what a device gets"),
         ("discovery watch", "devices around this machine, as they come and go"),
+        ("instance list", "those that a configuration wants, and `workload manifests` what they get"),
         ("doctor", "how everything is"),
     )
     screen.out.print("\nTry next, in another terminal" if screen.out.is_terminal else "\nTry next", style="bold")

@@ -36,7 +36,7 @@ async def show_discovered(asked: "asyncio.Task[Found | None]", screen: Screen) -
     wanted = sorted((device for device in devices if device.matches), key=lambda one: one.appeared_at)
     screen.out.print(f"\nWhat the discovery agent of {agent.node} sees\n", style="bold")
     for device in wanted[:_SHOWN]:
-        screen.out.print(f"  {device.matches[0].configuration:<13} {printable(_words(device))}")
+        screen.out.print(f"  {_wanted_by(device):<13} {printable(_words(device))}")
     others = len(devices) - len(wanted[:_SHOWN])
     if others:
         screen.out.print(f"  and {others} more devices, most of them wanted by no configuration", style="dim")
@@ -53,6 +53,11 @@ async def _look(context: Context) -> Found | None:
                 return agent, await client.devices(agent)
             # It has said that it is alive, and is not served yet.
             await asyncio.sleep(_SECONDS / 10)
+
+
+def _wanted_by(device: DiscoveredDevice) -> str:
+    """One configuration, the node's own first: those of the launcher have their namespace before a dot."""
+    return min((match.configuration for match in device.matches), key=lambda name: ("." in name, name))
 
 
 def _words(device: DiscoveredDevice) -> str:

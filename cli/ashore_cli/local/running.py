@@ -19,10 +19,10 @@ INTERRUPTED: Final = 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def run_up(data: Path, ports: Ports, address: str, *, tls: bool, logs: bool) -> int:
+async def run_up(data: Path, ports: Ports, address: str, *, tls: bool, kubernetes: bool, logs: bool) -> int:
     """Run everything until a signal."""
     with Screen() as screen:
-        stack = Stack(data, ports=ports, address=address, tls=tls, tell=screen.tell)
+        stack = Stack(data, ports=ports, address=address, tls=tls, kubernetes=kubernetes, tell=screen.tell)
         screen.out.print(f"ashore, with its data in {stack.layout.path}")
 
         async def stay() -> None:

@@ -11,7 +11,13 @@ from ashore_cli.output import console
 from ashore_cli.stack import Happening, Layout
 
 _TAIL_SECONDS: Final = 0.2
-_COLOURS: Final = {"manufacturer": "cyan", "rendezvous": "magenta", "owner": "blue", "discovery": "green"}
+_COLOURS: Final = {
+    "manufacturer": "cyan",
+    "rendezvous": "magenta",
+    "owner": "blue",
+    "discovery": "green",
+    "broker-launcher": "yellow",
+}
 
 
 class Screen:
@@ -62,7 +68,7 @@ class Screen:
     def _line(self, part: str, word: str, text: str, style: str) -> None:
         from rich.text import Text  # noqa: PLC0415 - slow to import
 
-        self.out.print(Text.assemble("  ", (f"{word:<4}", style), f"  {part:<12}  {text}"))
+        self.out.print(Text.assemble("  ", (f"{word:<4}", style), f"  {part:<15}  {text}"))
 
 
 async def tail(layout: Layout, screen: Screen) -> None:
@@ -76,7 +82,7 @@ async def tail(layout: Layout, screen: Screen) -> None:
                 read[name] = 0
             for line in _lines(path, read[name]):
                 read[name] += len(line)
-                screen.out.print(f"{name:<12} │ ", end="", style=_COLOURS[name])
+                screen.out.print(f"{name:<15} │ ", end="", style=_COLOURS[name])
                 screen.out.print(printable(line.decode(errors="replace").rstrip()))
         await asyncio.sleep(_TAIL_SECONDS)
 

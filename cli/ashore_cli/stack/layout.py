@@ -10,6 +10,7 @@ manufacturer-keys.pem      the manufacturer's public keys
 trusted-keys.pem           both, whose devices the rendezvous admits
 owner.db, manufacturer.db  the services' databases
 look-for.yaml              what the discovery agent looks for; made once, then yours to change
+configurations/            what the dry-run launcher starts for which devices; made once, then yours to change
 discovery-state.json       what the discovery agent has told the bus
 nats/                      the embedded NATS server, with the users' keys in nats/nkeys/
 logs/                      one file for each service
@@ -25,6 +26,7 @@ from ashore.client.context import FILE
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - the name of a file
 AUTHORITY = "ca.pem"
 LOOK_FOR = "look-for.yaml"
+CONFIGURATIONS = "configurations"
 
 
 class Layout(NamedTuple):
@@ -87,6 +89,11 @@ class Layout(NamedTuple):
     def look_for(self) -> Path:
         """What the discovery agent looks for."""
         return self.path / LOOK_FOR
+
+    @property
+    def configurations(self) -> Path:
+        """What the dry-run launcher starts for which devices."""
+        return self.path / CONFIGURATIONS
 
     def pid(self, name: str) -> Path:
         """The process id of a service."""

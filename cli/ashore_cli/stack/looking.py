@@ -1,6 +1,7 @@
-"""What a new discovery agent looks for: a file that shows something on any machine, without privileges and plugs.
+"""What a new discovery agent looks for, and what a new launcher starts for it.
 
-It is made once and then belongs to whoever runs the machine.
+Files that show something on any machine, without privileges, plugs and clusters. They are made once and then belong to
+whoever runs the machine.
 """
 
 import socket
@@ -9,6 +10,7 @@ from typing import Final
 
 from ashore import files
 
+SAMPLE: Final = "lights.yaml"
 _WORDS: Final = """\
 # What the discovery agent of this machine looks for. It is read again whenever it changes. What it finds is shown by
 # `ashore discovery list` and `watch`; docs/how-to/discover-devices.md says what else can stand here.
@@ -34,6 +36,32 @@ _KERNEL: Final = """
     handler: udev
     details: {udevRules: ['SUBSYSTEM=="net", KERNEL!="lo"']}
 """
+_START_FOR: Final = """\
+# What the broker launcher starts for devices. Without a cluster it only shows what it would apply; every .yaml file of
+# this folder is read again when it changes. `ashore instance list` and `ashore workload list` show what came of it;
+# docs/how-to/start-brokers-for-devices.md says what else can stand here, and how a cluster takes part.
+
+apiVersion: akri.sh/v0
+kind: Configuration
+metadata:
+  name: lights
+  namespace: default
+spec:
+  # A pod on every node that sees one of these devices.
+  discoveryHandler:
+    name: debugEcho
+    discoveryDetails: |
+      descriptions: [lighthouse]
+  brokerSpec:
+    brokerPodSpec:
+      containers:
+        - name: broker
+          image: busybox:1.37
+          # What is known of the device stands in its environment.
+          command: [sh, -c, 'echo "I watch the $DEBUG_ECHO_DESCRIPTION"; sleep infinity']
+          resources:
+            limits: {"{{PLACEHOLDER}}": "1"}
+"""
 _KOBJECT_UEVENT: Final = 15
 
 
@@ -41,6 +69,13 @@ def look_for(path: Path) -> None:
     """Make the file, unless there is one."""
     if not path.exists():
         files.create_private(path, (_WORDS + (_KERNEL if _hears_the_kernel() else "")).encode())
+
+
+def start_for(folder: Path) -> None:
+    """Make the folder with one Configuration, unless there is a folder."""
+    if not folder.exists():
+        files.private_directory(folder)
+        files.create_private(folder / SAMPLE, _START_FOR.encode())
 
 
 def _hears_the_kernel() -> bool:

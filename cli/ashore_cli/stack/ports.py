@@ -22,6 +22,7 @@ class Ports(NamedTuple):
     rendezvous: int = 8040
     owner: int = 8042
     discovery: int = 8045
+    broker_launcher: int = 8046
     nats: int = 4222
     monitor: int = 8222
     mqtt: int = 1883
@@ -43,11 +44,11 @@ class Ports(NamedTuple):
 
     def of(self, name: str) -> int:
         """The port of a listener."""
-        return int(getattr(self, name))
+        return int(getattr(self, name.replace("-", "_")))
 
     def taken(self, address: str) -> list[tuple[str, int]]:
         """Those that other programs listen on."""
-        places = dict.fromkeys(("manufacturer", "rendezvous", "owner", "discovery"), address)
+        places = dict.fromkeys(("manufacturer", "rendezvous", "owner", "discovery", "broker_launcher"), address)
         return [
             (name, self.of(name)) for name in self._fields if _is_taken(places.get(name, "127.0.0.1"), self.of(name))
         ]

@@ -12,10 +12,11 @@ from typing import Final
 
 from ashore import bundles, files
 from ashore.bus.server_config import Listeners, configuration, prepare_users
+from ashore.client.context import LAUNCHER
 from ashore.keys import KINDS, FileKeyStore
 from ashore.server_certificates import ServerCertificates
-from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, LOOK_FOR, Layout
-from ashore_cli.stack.looking import look_for
+from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, CONFIGURATIONS, LOOK_FOR, Layout
+from ashore_cli.stack.looking import look_for, start_for
 from ashore_cli.stack.services import AGENT, SERVICES
 
 ROLES: Final = ("manufacturer", "owner")
@@ -43,6 +44,7 @@ def prepare(layout: Layout, told: Told, hosts: Iterable[str] = ()) -> None:
     _certify(layout, hosts)
     files.read_or_create(layout.token, _new_token)
     look_for(layout.look_for)
+    start_for(layout.configurations)
 
 
 def separate(layout: Layout, target: Path) -> list[Path]:
@@ -60,12 +62,14 @@ def separate(layout: Layout, target: Path) -> list[Path]:
         _keep(token, people / _token_file(service.name))
         _copy(layout.seed(service.name), folder / "nats.seed")
         _hand_out(layout, service.name, folder)
-        files.private_directory(folder / "keys")
-        # Each has its own, so that who reads one service's cannot seal tokens of another.
-        FileKeyStore(folder / "keys").session_key()
+        if service.seals:
+            files.private_directory(folder / "keys")
+            # Each has its own, so that who reads one service's cannot seal tokens of another.
+            FileKeyStore(folder / "keys").session_key()
         for path in sorted(layout.keys.glob("*-*.*")):
             if service.name in ROLES and path.name.startswith(_prefixes(service.name)):
                 _copy(path, folder / "keys" / path.name)
+    start_for(target / LAUNCHER / CONFIGURATIONS)
     _separate_agent(layout, target)
     _separate_bus(layout, target)
     return sorted(path for path in target.iterdir() if path.is_dir())

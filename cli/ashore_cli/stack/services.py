@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from ashore.client.context import LAUNCHER
 from ashore_cli.stack.layout import Layout
 from ashore_cli.stack.ports import Ports
 
@@ -19,6 +20,8 @@ class Place(NamedTuple):
     nats_url: str
     tls: bool = False
     """Whether services and NATS speak TLS."""
+    kubernetes: bool = False
+    """Whether workloads are started in the cluster that kubectl would use."""
 
     def url(self, service: str, *, plain: bool = False) -> str:
         """A service's URL."""
@@ -33,11 +36,13 @@ class Service(NamedTuple):
     settings: Callable[[Place], Settings]
     is_agent: bool = False
     """An agent works for nobody over HTTP: it only says there how it is, in plain text and to everybody."""
+    seals: bool = True
+    """Whether it has sessions with devices, whose tokens it seals with a key."""
 
     @property
     def module(self) -> str:
         """What `python -m` runs."""
-        return f"ashore_{self.name}"
+        return f"ashore_{self.name.replace('-', '_')}"
 
     def url(self, place: Place) -> str:
         """Where it listens."""
@@ -88,10 +93,18 @@ def _discovery(place: Place) -> Settings:
     return {"ASHORE_CONFIGURATIONS": str(place.layout.look_for)}
 
 
+def _launcher(place: Place) -> Settings:
+    # A kubeconfig on a developer's machine leads to somebody's cluster: that one is touched when it is asked for.
+    if place.kubernetes:
+        return {"ASHORE_LAUNCHER": "kubernetes"}
+    return {"ASHORE_LAUNCHER": "dry-run", "ASHORE_MANIFESTS": str(place.layout.configurations)}
+
+
 SERVICES: Final = (
     Service("manufacturer", _manufacturer),
     Service("rendezvous", _rendezvous),
     Service("owner", _owner),
+    Service(LAUNCHER, _launcher, seals=False),
 )
 """Those with a management API, for which there are tokens and certificates."""
 AGENT: Final = Service("discovery", _discovery, is_agent=True)

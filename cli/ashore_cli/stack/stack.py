@@ -37,7 +37,7 @@ class Stack:
 
     Raises AlreadyRunning, PortsTaken or StackError, each with what to do. Within the block a part that dies is started
     again; at its end everything is stopped in order, and all that was acknowledged is on disk. `settings` are further
-    environment variables by service.
+    environment variables by service; with `kubernetes` workloads are started in the cluster that kubectl would use.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Stack:
         ports: Ports | Callable[[], Ports] | None = None,
         address: str = "127.0.0.1",
         tls: bool = False,
+        kubernetes: bool = False,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         tell: Tell = ignore,
     ) -> None:
@@ -54,6 +55,7 @@ class Stack:
         self._ports = ports or Ports()
         self._address = address
         self._tls = tls
+        self._kubernetes = kubernetes
         self._settings = settings or {}
         self._tell = tell
         self._children: dict[str, Child] = {}
@@ -99,7 +101,7 @@ class Stack:
         ports = self._ports if isinstance(self._ports, Ports) else self._ports()
         ports.check(self._address)
         nats_url = await self._start_nats(ports)
-        place = Place(self.layout, ports, self._address, nats_url, self._tls)
+        place = Place(self.layout, ports, self._address, nats_url, self._tls, self._kubernetes)
         self._write_context(place)
         client = await self._cleanup.enter_async_context(Client(self.context))
         children = [self._child(service, place, client) for service in PROCESSES]

@@ -8,6 +8,8 @@ from ashore_cli.configuring import read_manifests
 from ashore_cli.errors import CommandError
 from ashore_cli.launching import added
 from ashore_cli.places import place
+from ashore_cli.stack import Layout, Ports
+from ashore_cli.stack.services import SERVICES, Place
 
 CAMS = "apiVersion: akri.sh/v0\nkind: Configuration\nmetadata: {name: cams}\nspec: {}\n"
 
@@ -99,3 +101,10 @@ def test_a_configuration_of_another_namespace_than_the_one_asked_for_is_refused(
 )
 def test_of_a_log_that_is_followed_only_what_is_new_is_shown(before: str, now: str, news: str) -> None:
     assert added(before, now) == news
+
+
+@pytest.mark.parametrize(("kubernetes", "launcher"), [(False, "dry-run"), (True, "kubernetes")])
+def test_a_cluster_is_used_only_where_it_is_asked_for(tmp_path: Path, kubernetes: bool, launcher: str) -> None:
+    where = Place(Layout(tmp_path), Ports(), "127.0.0.1", "nats://127.0.0.1:4222", kubernetes=kubernetes)
+    [service] = [one for one in SERVICES if one.name == "broker-launcher"]
+    assert service.environment(where)["ASHORE_LAUNCHER"] == launcher

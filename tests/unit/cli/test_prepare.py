@@ -6,11 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 
 from ashore import bundles, certificates
 from ashore.client import Context
 from ashore.config import Secret
+from ashore_broker_launcher.admission import checks
+from ashore_broker_launcher.model import Configuration
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
 from ashore_discovery.configurations.schema import read
@@ -49,6 +52,8 @@ def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout:
     shutil.rmtree(old.tls)
     old.authority.unlink()
     old.look_for.unlink()
+    shutil.rmtree(old.configurations)
+    old.seed("broker-launcher").unlink()
     before = content(old.path)
 
     prepare(old, lambda _what: None)
@@ -56,9 +61,27 @@ def test_an_old_data_folder_gets_its_authority_and_keeps_everything_else(layout:
     after = content(old.path)
     assert {name: after[name] for name in before} == before
     assert {name for name in after if name not in before} == {
-        "ca.pem", "look-for.yaml",
-        *(f"tls/{name}.pem" for name in ("ca", "manufacturer", "nats", "owner", "rendezvous")),
+        "ca.pem", "look-for.yaml", "configurations/lights.yaml", "nats/nkeys/broker-launcher.nk",
+        *(f"tls/{name}.pem" for name in ("ca", "broker-launcher", "manufacturer", "nats", "owner", "rendezvous")),
     }  # fmt: skip
+
+
+def test_what_a_new_launcher_starts_is_for_what_a_new_agent_sees_and_can_be_applied(layout: Layout) -> None:
+    [manifest] = list(yaml.safe_load_all((layout.configurations / "lights.yaml").read_text()))
+    assert (checks.problems(manifest), checks.warnings(manifest)) == ([], [])
+    found = checks.told(Configuration.read(manifest), checks.Rules(), None).document
+    words = next(one for one in read_file(layout.look_for).configurations if one.handler == "debug-echo")
+    assert found is not None
+    assert found["handler"] == "debug-echo"
+    assert set(found["details"]["descriptions"]) <= set(words.details["descriptions"])
+
+
+def test_the_folder_of_configurations_is_made_once_and_then_left_alone(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "data")
+    prepare(layout, lambda _what: None)
+    (layout.configurations / "lights.yaml").unlink()
+    prepare(layout, lambda _what: None)
+    assert list(layout.configurations.iterdir()) == []
 
 
 def test_certificates_are_for_the_given_hosts(tmp_path: Path) -> None:
@@ -92,25 +115,31 @@ def test_each_service_gets_its_own_secrets_and_no_others(layout: Layout, tmp_pat
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path / "all")}
 
     assert set(folders) == {
-        "cli", "discovery", "manufacturer", "nats", "owner", "public", "rendezvous", "streams",
+        "broker-launcher", "cli", "discovery", "manufacturer", "nats", "owner", "public", "rendezvous", "streams",
     }  # fmt: skip
     assert not any(name.startswith("keys/owner") for name in folders["manufacturer"])
     assert not any(name.startswith("keys/manufacturer") for name in folders["owner"])
     assert set(folders["rendezvous"]) == {"admin-token", "nats.seed", "keys/session.key", "tls.pem", "ca.pem"}
+    # It has no sessions with devices, and so no key to seal them.
+    assert set(folders["broker-launcher"]) == {
+        "admin-token", "nats.seed", "tls.pem", "ca.pem", "configurations/lights.yaml",
+    }  # fmt: skip
     # At the edge there is no key, no token and no certificate to be found.
     assert set(folders["discovery"]) == {"nats.seed", "ca.pem", "look-for.yaml"}
     assert set(folders["nats"]) == {"nats-server.conf", "tls.pem", "ca.pem"}
     assert not re.search(rb"\bSU[A-Z0-9]{50}", folders["nats"]["nats-server.conf"])
-    seeds = [folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner", "discovery")]
+    seeds = [
+        folders[name]["nats.seed"] for name in ("manufacturer", "rendezvous", "owner", "discovery", "broker-launcher")
+    ]
     sessions = [folders[name]["keys/session.key"] for name in ("manufacturer", "rendezvous", "owner")]
-    assert len({*seeds, *sessions}) == 7
+    assert len({*seeds, *sessions}) == 8
 
 
 def test_each_service_has_a_token_of_its_own_and_the_command_line_has_them_all(layout: Layout, tmp_path: Path) -> None:
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
 
-    own = {name: folders[name]["admin-token"] for name in ("manufacturer", "rendezvous", "owner")}
-    assert len({*own.values(), layout.token.read_bytes()}) == 4
+    own = {name: folders[name]["admin-token"] for name in ("manufacturer", "rendezvous", "owner", "broker-launcher")}
+    assert len({*own.values(), layout.token.read_bytes()}) == 5
     assert {name: folders["cli"][f"{name}-token"] for name in own} == own
     assert [
         path for path in (tmp_path / "cli").iterdir() if path.stat().st_mode & 0o077 and path.name != "ca.pem"
@@ -153,7 +182,9 @@ def test_the_seed_of_the_streams_admin_does_not_lie_where_devices_run(layout: La
     (tmp_path / "cli").mkdir()
     (tmp_path / "cli" / "admin.nk").write_text("of an older release")
     folders = {folder.name: content(folder) for folder in separate(layout, tmp_path)}
-    assert set(folders["cli"]) == {"manufacturer-token", "rendezvous-token", "owner-token", "cli.nk", "ca.pem"}
+    assert set(folders["cli"]) == {
+        "manufacturer-token", "rendezvous-token", "owner-token", "broker-launcher-token", "cli.nk", "ca.pem",
+    }  # fmt: skip
     assert set(folders["streams"]) == {"admin.nk", "ca.pem"}
 
 
