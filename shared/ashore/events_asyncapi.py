@@ -73,5 +73,8 @@ def _summary(event: type[Event]) -> str:
 
 
 def _description(event: type[Event], field: str) -> str:
-    schema = msgspec.json.schema_components((event,))[1][event.__name__]["properties"][field]
-    return str(schema.get("description", field))
+    known = msgspec.json.schema_components((event,))[1][event.__name__]["properties"]
+    if field not in known:
+        # A part of the subject that is made from another field: what it is, its own docstring says.
+        return str(getattr(event, field).__doc__)
+    return str(known[field].get("description", field))
