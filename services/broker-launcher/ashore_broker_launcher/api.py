@@ -59,6 +59,7 @@ from ashore_broker_launcher.reconciling.parts import Parts
 
 RERUNNER: Final = "ashore-rerun"
 """The field manager of the annotation by which jobs run again."""
+_EXPLAIN: Final = "Say what a configuration would do, and apply nothing"
 _NOT_SHOWN: Final = frozenset({CONFIGURATION, EVENT, LEASE, NODE})
 """What the dry-run launcher holds, and did not apply."""
 
@@ -80,18 +81,27 @@ class Api:
         explain, logs = "/configurations/explain", "/workloads/{namespace}/{name}/log"
         whole, gone = JsonObject, 204
         return [
-            _route("GET", "/launcher", self.launcher, "How the launcher is", LauncherView),
-            _route("GET", "/configurations", self.configurations, "List", ConfigurationPage, query=InNamespace),
-            _route("POST", explain, self.explain, "Try", ConfigurationExplanation, request=whole, scope="read"),
+            _route("GET", "/launcher", self.launcher, "Show how the launcher is", LauncherView),
+            _route(
+                "GET",
+                "/configurations",
+                self.configurations,
+                "List configurations",
+                ConfigurationPage,
+                query=InNamespace,
+            ),
+            _route("POST", explain, self.explain, _EXPLAIN, ConfigurationExplanation, request=whole, scope="read"),
             _route("GET", one, self.configuration, "Show a configuration", ConfigurationDetail),
             _route("PUT", one, self.apply, "Make or change a configuration", Applied, request=whole),
             _route("DELETE", one, self.delete, "Delete a configuration, and all it has started", status=gone),
-            _route("GET", "/instances", self.instances, "List", InstancePage, query=OfConfiguration),
+            _route("GET", "/instances", self.instances, "List instances", InstancePage, query=OfConfiguration),
             _route("GET", instance, self.instance, "Show an instance", InstanceDetail),
             _route("POST", f"{instance}/rerun", self.rerun, "Run its jobs again", InstanceDetail),
-            _route("GET", "/workloads", self.workloads, "List", WorkloadPage, query=OfConfiguration),
-            _route("GET", logs, self.log, "The last lines that it wrote", LogView, query=Lines),
-            _route("GET", "/objects", self.objects, "What a dry run has applied", ObjectPage, query=OfKind),
+            _route(
+                "GET", "/workloads", self.workloads, "List what runs for instances", WorkloadPage, query=OfConfiguration
+            ),
+            _route("GET", logs, self.log, "Show its last lines", LogView, query=Lines),
+            _route("GET", "/objects", self.objects, "Show what a dry run has applied", ObjectPage, query=OfKind),
         ]
 
     async def launcher(self, _request: Request) -> LauncherView:
