@@ -19,7 +19,7 @@ from ashore_broker_launcher.cluster import Cluster, Kind
 from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.bus_kit import publish
-from tests.launcher_kit import Object, configuration, raise_crashed
+from tests.launcher_kit import SECONDS, Object, configuration, raise_crashed
 
 READER, WRITER = "reader", "writer"
 PLACE = "default"
@@ -31,12 +31,12 @@ JOB_SPEC: Object = {
 class Managed:
     """A launcher that leads, and its API."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, place: str) -> None:
         self.bus = MemoryBus()
         self.cluster = cluster
-        self.parts, self.reconciler = put_together(
-            BrokerLauncherSettings(), self.bus, cluster, Metrics(), replica="one"
-        )
+        self.place = place or PLACE
+        settings = BrokerLauncherSettings(namespace=place)
+        self.parts, self.reconciler = put_together(settings, self.bus, cluster, Metrics(), replica="one")
         tokens = [
             (digest(READER), Principal(READER, frozenset({"read"}))),
             (digest(WRITER), Principal(WRITER, frozenset({"read", "write"}))),
@@ -59,7 +59,7 @@ class Managed:
 
     async def apply(self, name: str = "cams", **spec: Any) -> httpx.Response:
         """Apply a configuration, whatever comes of it."""
-        return await self.http.put(f"/configurations/{PLACE}/{name}", json=configuration(PLACE, name, **spec))
+        return await self.http.put(f"/configurations/{self.place}/{name}", json=configuration(self.place, name, **spec))
 
     async def applied(self, name: str = "cams", **spec: Any) -> Object:
         """Apply a configuration that is well."""
@@ -71,7 +71,7 @@ class Managed:
 
     async def until(self, path: str, holds: Callable[[Any], object]) -> Any:
         """What is there, as soon as this holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while True:
                 answer = await self.http.get(path)
                 if answer.status_code == 200 and holds(answer.json()):
@@ -80,7 +80,7 @@ class Managed:
 
     async def explained(self, body: Object, devices: int = 1) -> Object:
         """The explanation of a configuration, as soon as it is about so many devices."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while True:
                 told: Object = good(await self.http.post("/configurations/explain", json=body))
                 if len(told["devices"]) == devices:
@@ -94,19 +94,18 @@ class Managed:
 
     async def play(self, kind: Kind, name: str, **status: Any) -> None:
         """Be the kubelet, or one of the cluster's own controllers."""
-        metadata = {"namespace": PLACE, "name": name}
+        metadata = {"namespace": self.place, "name": name}
         body = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "status": status}
         await self.cluster.apply_status(kind, body, manager="kubelet")
 
 
 @asynccontextmanager
-async def managed(cluster: Cluster | None = None) -> AsyncIterator[Managed]:
-    """A launcher at work, for the length of a block."""
-    made = Managed(cluster or MemoryCluster())
+async def managed(cluster: Cluster | None = None, place: str = "") -> AsyncIterator[Managed]:
+    """A launcher at work, for the length of a block; with a place it looks at that namespace only."""
+    made = Managed(cluster or MemoryCluster(), place)
     await made.bus.declare()
-    tasks = [
-        asyncio.ensure_future(task()) for task in (made.parts.view.run, *made.reconciler.tasks(), made.reconciler.lead)
-    ]
+    work = (made.parts.view.run, *made.reconciler.tasks(), made.reconciler.lead)
+    tasks = [asyncio.ensure_future(task()) for task in work]
     try:
         async with made.http:
             yield made

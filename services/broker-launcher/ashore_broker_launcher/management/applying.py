@@ -29,6 +29,8 @@ _FORGETS: Final = (
     "the dry-run launcher forgets it when it stops: to keep it, put it into a file of its folder of Configurations"
 )
 _FORBIDDEN: Final = 403
+_WRITTEN: Final = ("generation", "labels", "annotations")
+"""What is another one when something else than the status has changed."""
 
 
 class Applied(msgspec.Struct, kw_only=True):
@@ -133,7 +135,8 @@ def _name(body: JsonObject) -> str:
 
 
 def _result(before: JsonObject | None, now: JsonObject) -> Literal["created", "changed", "unchanged"]:
+    """By what people write: the launcher's own status makes new versions of the object all the time."""
     if before is None:
         return "created"
-    same = before["metadata"].get("resourceVersion") == now["metadata"].get("resourceVersion")
+    same = all(before["metadata"].get(name) == now["metadata"].get(name) for name in _WRITTEN)
     return "unchanged" if same else "changed"
