@@ -45,6 +45,8 @@ def test_without_a_trace_there_is_no_traceparent() -> None:
     assert b"traceparent" not in body_of(issued())
 
 
+INSTANCE = {"namespace": "edge.one", "configuration": "cams", "instance": "cams-4294ea", "uid": "u-1"}
+WORKLOAD = {**INSTANCE, "kind": "Pod", "workload": "cams-4294ea-pod", "node": "node-a"}
 EXAMPLES: list[events.Event] = [
     issued(),
     events.VoucherExtended(guid=GUID, serial="1", voucher="AA==", owner_key="0" * 64, digest="f" * 64),
@@ -72,8 +74,21 @@ EXAMPLES: list[events.Event] = [
     ),
     events.AgentAlive(site="s", node="n", epoch=1, interval_seconds=10, release="1", started_at=1, devices=2),
     events.ConfigurationSet(site="s", token="usb", configuration=msgspec.Raw(b"null")),
+    events.InstanceAdded(
+        **INSTANCE, device="serial-a", nodes=[events.InstanceNode(node="node-a")], usage={"cams-4294ea-0": "node-a"}
+    ),
+    events.InstanceChanged(**INSTANCE, device="serial-a", properties={"URL": "rtsp://camera"}),
+    events.InstanceRemoved(**INSTANCE, cause="disappeared"),
+    events.WorkloadLaunched(**WORKLOAD),
+    events.WorkloadFailed(**WORKLOAD, reason="Error", exit_code=1, log="no"),
+    events.WorkloadFinished(**WORKLOAD, log="done"),
+    events.WorkloadStopped(**WORKLOAD, cause="instance-removed"),
     events.DeadLetter(durable="owner", event="voucher-extended", stream="FACTS", sequence=1, attempts=2, reason="r"),
 ]
+
+
+def test_a_kubernetes_name_is_one_part_of_a_subject() -> None:
+    assert events.InstanceRemoved(**INSTANCE, cause="x").subject == "instance-removed.edge-one.cams.cams-4294ea"
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.name)

@@ -3,15 +3,13 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from ashore.bus import Bus
 from ashore.http.server import bind
 from ashore.service import App, Context, StartError
 from ashore.telemetry import Metrics
-from ashore_broker_launcher.admission.certificate import WebhookCertificate
 from ashore_broker_launcher.admission.checks import Rules
-from ashore_broker_launcher.admission.serving import Webhook
-from ashore_broker_launcher.admission.webhook import WebhookApi
 from ashore_broker_launcher.api import Api
 from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Conflict, Kind, NotFound, Refused, Unreachable
 from ashore_broker_launcher.config import BrokerLauncherSettings
@@ -22,6 +20,9 @@ from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.reconciler import Reconciler
 from ashore_broker_launcher.reconciling.recorder import Recorder
 from ashore_broker_launcher.reconciling.view import View
+
+if TYPE_CHECKING:
+    from ashore_broker_launcher.admission.serving import Webhook
 
 
 def put_together(
@@ -92,10 +93,15 @@ async def build(context: Context[BrokerLauncherSettings]) -> AsyncIterator[App]:
         )
 
 
-def make_webhook(settings: BrokerLauncherSettings, launcher: Opened) -> Webhook | None:
+def make_webhook(settings: BrokerLauncherSettings, launcher: Opened) -> "Webhook | None":
     """The admission webhook, where the settings want one and somebody could ask it; raise StartError."""
     if settings.webhook_port is None or launcher.checker is None:
         return None
+    # Certificates take 10 MB of libraries, which a launcher without a webhook does without.
+    from ashore_broker_launcher.admission.certificate import WebhookCertificate  # noqa: PLC0415
+    from ashore_broker_launcher.admission.serving import Webhook  # noqa: PLC0415
+    from ashore_broker_launcher.admission.webhook import WebhookApi  # noqa: PLC0415
+
     namespace = settings.webhook_host.split(".")[1]
     hosts = [settings.webhook_host, settings.webhook_host.removesuffix(".svc")]
     folder = settings.data_dir / "webhook"
