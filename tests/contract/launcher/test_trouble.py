@@ -207,3 +207,21 @@ async def test_while_the_bus_is_away_brokers_are_left_alone_and_then_all_is_told
         assert {one["metadata"]["uid"] for one in await made.objects(POD)} == before
         assert made.times("instance-added") == 2
     await bus.close()
+
+
+async def test_while_an_agent_is_silent_nobody_knows_and_brokers_stay(made: World) -> None:
+    await made.configure()
+    async with made.launcher():
+        await made.live(interval=0.3)
+        await made.see()
+        (pod,) = await made.count(POD, 1)
+        await made.until(INSTANCE, lambda found: seen_condition(found) == "Unknown", "the agent is silent")
+        assert [one["metadata"]["uid"] for one in await made.objects(POD)] == [pod["metadata"]["uid"]]
+        await made.live(interval=3600)
+        await made.until(INSTANCE, lambda found: seen_condition(found) == "True", "the agent is back")
+
+
+def seen_condition(found: list[Object]) -> str:
+    """Whether the one instance is seen, as its status says."""
+    conditions = found[0].get("status", {}).get("conditions", [])
+    return next((one["status"] for one in conditions if one["type"] == "Seen"), "")

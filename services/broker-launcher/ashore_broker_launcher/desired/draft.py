@@ -24,6 +24,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since 1970."""
     ready_nodes: frozenset[str] | None = None
     """Nodes that are there and Ready; None where nodes are not watched, so that all are."""
+    silent_nodes: frozenset[str] = frozenset()
+    """Nodes whose agents have not been heard for a while: what they see may be there, or not."""
     children: list[JsonObject] = []
     """All with the instance's label or whose controller it is, in any state; each with apiVersion and kind.
 

@@ -1,6 +1,6 @@
 """What `kubectl get` and `kubectl wait` see: the status of an instance, and of a configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from ashore_broker_launcher.cluster import JOB, JsonObject
@@ -12,12 +12,13 @@ from ashore_broker_launcher.model import Configuration, Instance
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Waiting", "Unknown"]
 _LONGEST_MESSAGE: Final = 1024
 _READY: Final = ("Running", "Succeeded")
+_STATUS: Final[Mapping[bool | None, str]] = {True: "True", False: "False", None: "Unknown"}
 
 
 class Why(NamedTuple):
-    """Whether a condition holds, and why."""
+    """Whether a condition holds, None where nobody knows, and why."""
 
-    holds: bool
+    holds: bool | None
     reason: str
     message: str
 
@@ -26,14 +27,23 @@ def instance_status(draft: Draft) -> JsonObject:
     """The status of an instance, from the plan for it."""
     instance, now = draft.instance, draft.world.now
     phase, reason, message = _phase(draft)
-    nodes, generation = instance.spec.nodes, instance.metadata.generation
-    seen = ("SeenByNodes", f"seen by {', '.join(nodes)}") if nodes else ("NoNodeSeesIt", "no node says that it sees it")
+    generation = instance.metadata.generation
     conditions = [
-        _condition(instance.status, "Seen", generation, now, Why(bool(nodes), *seen)),
+        _condition(instance.status, "Seen", generation, now, _seen(draft)),
         _condition(instance.status, "Ready", generation, now, Why(phase in _READY, reason, message)),
     ]
     brokers = sorted(draft.brokers, key=lambda one: (one["kind"], one["name"]))
     return {"phase": phase, "brokers": brokers, "conditions": conditions}
+
+
+def _seen(draft: Draft) -> Why:
+    nodes = draft.instance.spec.nodes
+    if not nodes:
+        return Why(False, "NoNodeSeesIt", "no node says that it sees it")
+    silent = [node for node in nodes if node in draft.world.silent_nodes]
+    if len(silent) == len(nodes):
+        return Why(None, "AgentSilent", f"the agent of {', '.join(silent)} is silent, so nobody knows; brokers stay")
+    return Why(True, "SeenByNodes", f"seen by {', '.join(node for node in nodes if node not in silent)}")
 
 
 def _phase(draft: Draft) -> tuple[Phase, str, str]:
@@ -138,7 +148,7 @@ def _phase_of(instance: Instance) -> str:
 
 def _condition(before: JsonObject, kind: str, generation: int, now: float, why: Why) -> JsonObject:
     """A condition; its time stays as long as its status does."""
-    status = "True" if why.holds else "False"
+    status = _STATUS[why.holds]
     told = (one for one in dicts(before.get("conditions")) if one.get("type") == kind and one.get("status") == status)
     since = next((one.get("lastTransitionTime") for one in told), None)
     return {

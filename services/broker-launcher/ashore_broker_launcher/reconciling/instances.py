@@ -95,6 +95,7 @@ class InstancePass:
         return World(
             now=parts.clock(),
             ready_nodes=parts.nodes.ready(),
+            silent_nodes=self._silent(),
             children=self._children(key),
             failures=self._failures.get(key, Failures()),
             may_start=turn.may_start,
@@ -103,6 +104,14 @@ class InstancePass:
             allowed_kinds=frozenset(parts.rules.manifest_kinds),
             logs=self._logs.get(key, {}),
         )
+
+    def _silent(self) -> frozenset[str]:
+        parts = self._parts
+        lost = parts.presence.lost(parts.clock())
+        if not lost:
+            return lost
+        names_of = parts.nodes.names()
+        return frozenset(names_of.get(node, node) for node in lost)
 
     def _children(self, key: Key) -> list[JsonObject]:
         """All that serves the instance, pods of its jobs included, each saying of what kind it is."""
