@@ -39,11 +39,13 @@ def instance_status(draft: Draft) -> JsonObject:
 def _seen(draft: Draft) -> Why:
     nodes = draft.instance.spec.nodes
     if not nodes:
-        return Why(False, "NoNodeSeesIt", "no node says that it sees it")
+        return Why(holds=False, reason="NoNodeSeesIt", message="no node says that it sees it")
     silent = [node for node in nodes if node in draft.world.silent_nodes]
     if len(silent) == len(nodes):
-        return Why(None, "AgentSilent", f"the agent of {', '.join(silent)} is silent, so nobody knows; brokers stay")
-    return Why(True, "SeenByNodes", f"seen by {', '.join(node for node in nodes if node not in silent)}")
+        text = f"the agent of {', '.join(silent)} is silent, so nobody knows; brokers stay"
+        return Why(holds=None, reason="AgentSilent", message=text)
+    text = f"seen by {', '.join(node for node in nodes if node not in silent)}"
+    return Why(holds=True, reason="SeenByNodes", message=text)
 
 
 def _phase(draft: Draft) -> tuple[Phase, str, str]:

@@ -191,7 +191,8 @@ class InstancePass:
     async def _tell(self, instance: Instance, causes: Mapping[str, str]) -> None:
         parts, key = self._parts, instance.key
         seen = parts.presence.sightings(names.bus_name(*instance.configuration_key), instance.device)
-        news = telling.of_instance(instance, seen, parts.ledger.instance(key))
+        told = parts.ledger.instance(key)
+        news = telling.of_instance(instance, seen, told, again=parts.ledger.is_old(key))
         if news is not None:
             await parts.ledger.tell(news)
         children = self._children(key)

@@ -41,15 +41,18 @@ KINDS: Final = (
     WorkloadStopped,
 )
 SOURCE: Final = "/broker-launcher"
+AGAIN_SECONDS: Final = 30 * 24 * 3600.0
+"""The stream keeps what was told three times as long, and who comes later must find it there."""
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Told(NamedTuple):
-    """An event, and its place in the stream."""
+    """An event, its place in the stream, and when it was told, in seconds since 1970."""
 
     sequence: int
     event: InstanceAdded | InstanceRemoved
+    at: float
 
 
 class ToldWorkload(NamedTuple):
@@ -79,6 +82,11 @@ class Ledger:
         told = self._instances.get(key)
         return told.event if told is not None and isinstance(told.event, InstanceAdded) else None
 
+    def is_old(self, key: Key) -> bool:
+        """Whether the stream will forget before long what was told last of the instance."""
+        told = self._instances.get(key)
+        return told is not None and self._clock() - told.at > AGAIN_SECONDS
+
     def workloads(self, key: Key) -> dict[str, WorkloadLaunched]:
         """What was told last of each workload of an instance, by kind and name."""
         return {name: told.event for name, told in self._workloads.get(key, {}).items()}
@@ -92,15 +100,16 @@ class Ledger:
                     self.synced.set()
                     continue
                 try:
-                    self._note(step[0], open_event(step[1]))
+                    self._note(step[0], open_event(step[1]), step[1].time.timestamp())
                 except EventError as error:
                     log.warning("event left out", sequence=step[0], reason=str(error))
 
     async def tell(self, event: InstanceAdded | InstanceRemoved | WorkloadLaunched) -> None:
         """Tell this; raise BusError."""
         identity = f"{event.uid}/{event.name}/{hash_of(event)}/{self._before(event)}"
-        wrapped = envelope(event, source=SOURCE, id=identity, time=datetime.fromtimestamp(self._clock(), UTC))
-        self._note(await self._bus.publish(event.subject, encode(wrapped), id=identity), event)
+        at = self._clock()
+        wrapped = envelope(event, source=SOURCE, id=identity, time=datetime.fromtimestamp(at, UTC))
+        self._note(await self._bus.publish(event.subject, encode(wrapped), id=identity), event, at)
 
     def _before(self, event: Event) -> int:
         if isinstance(event, WorkloadLaunched):
@@ -111,13 +120,13 @@ class Ledger:
             return found.sequence if found else 0
         return 0
 
-    def _note(self, sequence: int, event: Event) -> None:
+    def _note(self, sequence: int, event: Event, at: float) -> None:
         if self._before(event) >= sequence:
             return
         if isinstance(event, WorkloadLaunched):
             self._note_workload(sequence, event)
         elif isinstance(event, (InstanceAdded, InstanceRemoved)):
-            self._instances[event.namespace, event.instance] = Told(sequence, event)
+            self._instances[event.namespace, event.instance] = Told(sequence, event, at)
 
     def _note_workload(self, sequence: int, event: WorkloadLaunched) -> None:
         key = event.namespace, event.instance

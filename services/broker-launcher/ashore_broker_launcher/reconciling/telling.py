@@ -40,12 +40,14 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
 
 
-def of_instance(instance: Instance, seen: Sequence[Sighting], told: InstanceAdded | None) -> InstanceAdded | None:
-    """What is news about an instance that is there."""
+def of_instance(
+    instance: Instance, seen: Sequence[Sighting], told: InstanceAdded | None, *, again: bool = False
+) -> InstanceAdded | None:
+    """What is news about an instance that is there; `again`: also where nothing is."""
     now = InstanceAdded(**_instance_fields(instance, seen))
     if told is None or told.uid != now.uid:
         return now
-    if all(getattr(told, name) == getattr(now, name) for name in _TOLD_FIELDS):
+    if not again and all(getattr(told, name) == getattr(now, name) for name in _TOLD_FIELDS):
         return None
     return InstanceChanged(**_instance_fields(instance, seen))
 
