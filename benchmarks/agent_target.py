@@ -1,6 +1,7 @@
-"""A discovery agent as it runs in production: a process of its own beside a NATS server, and one who subscribes.
+"""A discovery agent as it runs in production: a process of its own beside a NATS server, and two who subscribe.
 
-The subscriber reads the stream, as our own clients do: an event counts when it is stored and has arrived.
+One subscribes to the subject, as a dashboard does; one reads the stream, as our own clients do: there an event counts
+when it is on disk and has arrived.
 """
 
 import asyncio
@@ -18,10 +19,13 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import nats
+from nats.aio.msg import Msg
+
 from ashore.bus.nats import connect
 from ashore.bus.server import EmbeddedServer
 from ashore.client.discovery import DiscoveryClient
-from ashore.events import DeviceSeen, open_event
+from ashore.events import DeviceSeen, decode, open_event
 from benchmarks.ports import free_port
 
 START_SECONDS = 20.0
@@ -47,24 +51,24 @@ class AgentTarget:
     def __init__(self, process: "subprocess.Popen[bytes]", client: DiscoveryClient) -> None:
         self._process = process
         self._client = client
-        self._waiting: dict[tuple[str, str], asyncio.Future[float]] = {}
-        """By the kind of change, and by the token of the device."""
+        self._waiting: dict[tuple[bool, str, str], asyncio.Future[float]] = {}
+        """By whether it is read from the stream, by the kind of change, and by the token of the device."""
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def expect(self, change: str, number: int) -> "asyncio.Future[float]":
-        """When the subscriber hears of this change of our device of this number, by time.time()."""
+    def expect(self, change: str, number: int, *, stored: bool = False) -> "asyncio.Future[float]":
+        """When the subscriber, or the reader, has this change of our device of this number, by time.time()."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting[change, token(number)] = future
+        self._waiting[stored, change, token(number)] = future
         return future
 
-    def hear(self, event: DeviceSeen) -> None:
+    def hear(self, event: DeviceSeen, *, stored: bool = False) -> None:
         """Somebody waits for it, perhaps."""
         now = time.time()
         found = _TOKEN.search(" ".join(event.facets))
-        future = self._waiting.pop((event.change, found[0]), None) if found else None
+        future = self._waiting.pop((stored, event.change, found[0]), None) if found else None
         if future is not None and not future.done():
             future.set_result(now)
 
@@ -107,14 +111,22 @@ async def _subscribed(server: EmbeddedServer, process: "subprocess.Popen[bytes]"
             async for _, envelope in found:
                 event = open_event(envelope)
                 if isinstance(event, DeviceSeen):
-                    target.hear(event)
+                    target.hear(event, stored=True)
 
+    async def hear(message: Msg) -> None:
+        event = open_event(decode(message.data))
+        if isinstance(event, DeviceSeen):
+            target.hear(event)
+
+    plain = await nats.connect(server.url, nkeys_seed=str(server.seed_file("admin")))
+    await plain.subscribe(f"{DeviceSeen.name}.>", cb=hear)
     listening = asyncio.create_task(listen())
     try:
         yield target
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+        await plain.close()
         await bus.close()
 
 
