@@ -56,6 +56,7 @@ from ashore_broker_launcher.management.views import (
 from ashore_broker_launcher.model import RERUN
 from ashore_broker_launcher.objects import key_of, uid_of
 from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.queue import Item
 
 RERUNNER: Final = "ashore-rerun"
 """The field manager of the annotation by which jobs run again."""
@@ -147,6 +148,9 @@ class Api:
         key = _key(request)
         body = self._find(CONFIGURATION, key)
         await self._parts.cluster.delete(CONFIGURATION, *key, uid=uid_of(body))
+        self._parts.view.removed(CONFIGURATION, body)
+        # One that goes as soon as it has come may never be followed, and is taken back from agents all the same.
+        self._parts.queue.add(Item("configuration", key))
         log.info("configuration deleted", configuration=shown(key), by=request.principal.name)
 
     async def instances(self, request: Request) -> InstancePage:

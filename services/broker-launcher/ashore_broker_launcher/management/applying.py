@@ -21,6 +21,7 @@ from ashore_broker_launcher.desired.phases import as_dict
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from ashore_broker_launcher.management.views import manifest, shown
 from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.queue import Item
 
 APPLIER: Final = "ashore-api"
 """The field manager of configurations that come through the API."""
@@ -56,6 +57,9 @@ class Applier:
         before = await _found(cluster, (namespace, name))
         _refuse_other_handler(before, body)
         now = await cluster.apply(CONFIGURATION, manifest(body), manager=APPLIER)
+        # Whoever applies it and asks for it at once finds it; and for who writes, the view has no news.
+        self._parts.view.wrote(CONFIGURATION, now)
+        self._parts.queue.add(Item("configuration", (namespace, name)))
         warnings = [*checks.warnings(body), *([_FORGETS] if isinstance(cluster, MemoryCluster) else [])]
         return Applied(namespace=namespace, name=name, result=_result(before, now), warnings=warnings)
 
