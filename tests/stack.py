@@ -1,4 +1,4 @@
-"""A whole stack for tests and benchmarks: NATS, three services and the agent as processes on free ports.
+"""A whole stack for tests and benchmarks: NATS, four services and the agent as processes on free ports.
 
 It is the same code as `ashore up`, and gone afterwards.
 """
@@ -60,12 +60,18 @@ class Running(NamedTuple):
 
 @asynccontextmanager
 async def running(
-    folder: Path, settings: Mapping[str, Mapping[str, str]] | None = None, *, tls: bool = False
+    folder: Path,
+    settings: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    tls: bool = False,
+    kubernetes: bool = False,
 ) -> AsyncIterator[Running]:
     """Everything, for the length of a block; `settings` are environment variables by service, `*` for all."""
     happenings: list[Happening] = []
     async with (
-        Stack(folder, ports=Ports.free, tls=tls, settings=settings, tell=happenings.append) as stack,
+        Stack(
+            folder, ports=Ports.free, tls=tls, kubernetes=kubernetes, settings=settings, tell=happenings.append
+        ) as stack,
         Client(stack.context) as client,
     ):
         yield Running(stack, client, happenings)

@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from ashore_broker_launcher.cluster import POD
+from ashore_broker_launcher.crds.install import ensure
+from ashore_broker_launcher.launchers.kubernetes.access import from_files
+from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
+from tests.kube.control_plane import Cluster
 from tests.stack import Done, Running, ashore, running, until
 
 pytestmark = pytest.mark.e2e
@@ -144,3 +149,37 @@ async def test_a_cluster_that_kubectl_would_use_is_not_touched_unless_it_is_aske
     kubeconfig.write_text("apiVersion: v1\nkind: Config\n")
     async with running(tmp_path / "data", {"broker-launcher": {"KUBECONFIG": str(kubeconfig)}}) as stack:
         assert (await stack.client.launcher.state()).launcher == "dry-run"
+
+
+async def test_with_a_cluster_pods_are_applied_there_and_kept_there(
+    tmp_path: Path, kube_cluster: Cluster, kube_namespace: str
+) -> None:
+    kubeconfig, place = kube_cluster.access.write(tmp_path / "kubeconfig"), kube_namespace
+    own = {"KUBECONFIG": str(kubeconfig), "ASHORE_NAMESPACE": place, "ASHORE_LEASE_NAMESPACE": place}
+    file = tmp_path / "buoys.yaml"
+    file.write_text(BUOYS)
+    async with KubernetesCluster(from_files([kubeconfig])) as cluster:
+        await ensure(cluster, install=True)
+        async with running(tmp_path / "data", {"broker-launcher": own}, kubernetes=True) as stack:
+            applied = await ashore("configuration", "apply", file, "-n", place, "-o", "table", data=stack.folder)
+            assert (applied.code, applied.out) == (0, f"configuration {place}/buoys created\n")
+            await until(partial(has, stack, "buoys", 1))
+            [workload] = await until_listed(stack, "workload", "list")
+            nothing = await ashore("workload", "manifests", data=stack.folder)
+            assert (nothing.code, "kubectl get" in nothing.error) == (1, True)
+            doctor = await ashore("doctor", data=stack.folder)
+            assert (doctor.code, "its cluster answers; 1 configurations" in doctor.out) == (0, True), doctor.out
+        [pod] = await cluster.list(POD, namespace=place)
+        assert pod["metadata"]["name"] == workload["name"]
+
+
+async def until_listed(stack: Running, *words: str) -> list[Any]:
+    """A list, as soon as there is something in it."""
+    found: list[Any] = []
+
+    async def is_some() -> bool:
+        found[:] = await read(stack, *words)
+        return bool(found)
+
+    await until(is_some)
+    return found
