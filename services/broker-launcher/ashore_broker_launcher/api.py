@@ -17,15 +17,11 @@ from ashore_broker_launcher.cluster import (
     CONFIGURATION,
     EVENT,
     INSTANCE,
-    JOB,
     LEASE,
     NODE,
-    POD,
     ClusterError,
     JsonObject,
     Key,
-    Kind,
-    NotFound,
     Refused,
 )
 from ashore_broker_launcher.desired.phases import as_dict
@@ -41,13 +37,13 @@ from ashore_broker_launcher.management.answers import (
 )
 from ashore_broker_launcher.management.applying import Applied, Applier, addressed, problem_of
 from ashore_broker_launcher.management.explaining import ConfigurationExplanation, Explainer
+from ashore_broker_launcher.management.finding import find, pod_of, refuse_without_jobs, why_unusable
 from ashore_broker_launcher.management.paging import InNamespace, Lines, OfConfiguration, OfKind, page_of, within
 from ashore_broker_launcher.management.views import (
     ConfigurationDetail,
     InstanceDetail,
     configuration_detail,
     configuration_view,
-    created,
     instance_detail,
     instance_view,
     shown,
@@ -117,7 +113,7 @@ class Api:
             queue=len(parts.queue),
             configurations=sum(1 for _ in parts.view.all(CONFIGURATION)),
             instances=sum(1 for _ in parts.view.all(INSTANCE)),
-            cluster=await self._why_no_cluster(),
+            cluster=await why_unusable(parts.cluster),
             agents=[AgentView(node=node, lost=node in lost) for node in parts.presence.agents()],
         )
 
@@ -130,7 +126,7 @@ class Api:
 
     async def configuration(self, request: Request) -> ConfigurationDetail:
         """One configuration."""
-        return configuration_detail(self._find(CONFIGURATION, _key(request)))
+        return configuration_detail(find(self._parts.view, CONFIGURATION, _key(request)))
 
     async def explain(self, request: Request) -> ConfigurationExplanation:
         """What would become of a configuration."""
@@ -146,7 +142,7 @@ class Api:
     async def delete(self, request: Request) -> None:
         """Delete a configuration; its instances and their brokers go with it."""
         key = _key(request)
-        body = self._find(CONFIGURATION, key)
+        body = find(self._parts.view, CONFIGURATION, key)
         await self._parts.cluster.delete(CONFIGURATION, *key, uid=uid_of(body))
         self._parts.view.removed(CONFIGURATION, body)
         # One that goes as soon as it has come may never be followed, and is taken back from agents all the same.
@@ -161,13 +157,13 @@ class Api:
 
     async def instance(self, request: Request) -> InstanceDetail:
         """One instance."""
-        return instance_detail(self._find(INSTANCE, _key(request)))
+        return instance_detail(find(self._parts.view, INSTANCE, _key(request)))
 
     async def rerun(self, request: Request) -> InstanceDetail:
         """Have the jobs of an instance run again."""
         key = _key(request)
-        body = self._find(INSTANCE, key)
-        self._refuse_without_jobs(body)
+        body = find(self._parts.view, INSTANCE, key)
+        refuse_without_jobs(self._parts.view, body)
         at = datetime.fromtimestamp(self._parts.clock(), UTC).isoformat(timespec="milliseconds")
         metadata = {"namespace": key[0], "name": key[1], "uid": uid_of(body), "annotations": {RERUN: at}}
         order = {"apiVersion": INSTANCE.api_version, "kind": INSTANCE.name, "metadata": metadata}
@@ -185,7 +181,7 @@ class Api:
     async def log(self, request: Request) -> LogView:
         """The last lines of a pod, or of the latest pod of a job."""
         namespace, name = _key(request)
-        pod = self._pod(namespace, name)
+        pod = pod_of(self._parts.view, (namespace, name))
         try:
             text = await self._parts.cluster.log(namespace, pod, lines=request.filters(Lines).lines)
         except Refused as error:
@@ -207,56 +203,11 @@ class Api:
         items, following = page_of(found, lambda one: (one["kind"], *key_of(one)), asked)
         return ObjectPage(items, following)
 
-    def _find(self, kind: Kind, key: Key) -> JsonObject:
-        body = self._parts.view.get(kind, key)
-        if body is None:
-            word = kind.name.lower()
-            raise Problem(404, f"there is no {word} {shown(key)}", remedy=f"`ashore {word} list` says what there is")
-        return body
-
     def _instances(self, asked: OfConfiguration) -> Iterable[JsonObject]:
         for body in self._parts.view.all(INSTANCE):
             configuration = as_dict(body.get("spec")).get("configurationName")
             if within(asked.namespace, body) and asked.configuration in ("", configuration):
                 yield body
-
-    def _pod(self, namespace: str, name: str) -> str:
-        """The pod of this name, or the latest one of the job of this name; raise Problem."""
-        view = self._parts.view
-        if view.get(POD, (namespace, name)) is not None:
-            return name
-        job = view.get(JOB, (namespace, name))
-        pods = [body for kind, body in view.owned(uid_of(job)) if kind == POD] if job is not None else []
-        if not pods:
-            raise Problem(
-                404,
-                f"the launcher has made no pod and no job {shown((namespace, name))}"
-                if job is None
-                else f"the job {shown((namespace, name))} has no pod",
-                remedy="`ashore workload list` says what there is",
-            )
-        return str(max(pods, key=created)["metadata"]["name"])
-
-    def _refuse_without_jobs(self, instance: JsonObject) -> None:
-        owned = (kind for kind, _ in self._parts.view.owned(uid_of(instance)))
-        key = key_of(instance)[0], str(as_dict(instance.get("spec")).get("configurationName"))
-        configuration = self._parts.view.get(CONFIGURATION, key)
-        spec = as_dict(as_dict(configuration).get("spec"))
-        if JOB not in owned and not as_dict(spec.get("brokerSpec")).get("brokerJobSpec"):
-            raise Problem(
-                409,
-                f"nothing of the instance {shown(key_of(instance))} is a job",
-                remedy="a pod that shall start anew is deleted: the launcher makes it again",
-            )
-
-    async def _why_no_cluster(self) -> str:
-        try:
-            await self._parts.cluster.kind(CONFIGURATION.api_version, CONFIGURATION.name)
-        except NotFound:
-            return "the cluster does not know Configurations of akri.sh/v0"
-        except ClusterError as error:
-            return str(error)
-        return ""
 
 
 def _route(
