@@ -7,6 +7,7 @@ import pytest
 from msgspec import Meta
 
 from ashore.config import Secret, Settings, SettingsError
+from ashore.node import NodeSettings
 
 
 class Tide(StrEnum):
@@ -172,3 +173,9 @@ def test_a_password_in_a_url_is_not_in_the_repr() -> None:
 )
 def test_a_bus_elsewhere_without_tls_is_known(url: str, hosts: list[str]) -> None:
     assert Harbour.load({"ASHORE_NATS_URL": url}).plain_buses() == hosts
+
+
+def test_a_nodes_name_in_a_cluster_may_have_dots_and_has_none_in_subjects() -> None:
+    assert NodeSettings.load({"ASHORE_NODE": "node-1.example.com"}).node == "node-1-example-com"
+    with pytest.raises(SettingsError):
+        NodeSettings.load({"ASHORE_NODE": "-a"})

@@ -1,8 +1,6 @@
 """What the discovery agent is told, beside what every service is told."""
 
 import importlib.util
-import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -10,27 +8,19 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from ashore.config import Settings
+from ashore.node import NodeSettings
 from ashore_discovery.limits import NEARBY, Network
 
 TOKEN = "^[a-z0-9-]{1,63}$"  # noqa: S105 - the form of a name
 
 
-def node_name() -> str:
-    """The name of the machine as a part of a subject."""
-    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().partition(".")[0].lower()).strip("-")[:63] or "node"
-
-
-class DiscoverySettings(Settings, frozen=True, kw_only=True):
+class DiscoverySettings(NodeSettings, frozen=True, kw_only=True):
     """Settings of the discovery agent."""
 
     service: ClassVar[str] = "discovery"
 
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8045
     site: Annotated[str, Meta(pattern=TOKEN, description="The site that this node belongs to.")] = "site"
-    node: Annotated[str, Meta(pattern=TOKEN, description="This node's name; by default that of the machine.")] = (
-        msgspec.field(default_factory=node_name)
-    )
     configurations: Annotated[
         Path | None, Meta(description="File with handlers' settings and configurations, `.yaml` or `.toml`.")
     ] = None
