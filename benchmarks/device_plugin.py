@@ -48,6 +48,7 @@ def instance(number: int) -> InstanceAdded:
     """A device that only this node sees."""
     name = f"bench-{number:06x}"
     return InstanceAdded(
+        site="site",
         namespace="default",
         configuration="bench",
         instance=name,

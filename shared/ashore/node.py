@@ -28,6 +28,7 @@ def machine_name() -> str:
 class NodeSettings(Settings, frozen=True, kw_only=True):
     """Settings of a program that runs on each node."""
 
+    site: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="The site that this node belongs to.")] = "site"
     node: NodeName = msgspec.field(default_factory=machine_name)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 An instance has as many slots as capacity, `<instance>-0` and so on. Its usage names those that are taken, in Akri's
 words: `<node>` where a container asked for the instance, `C:<virtual id>:<node>` where it asked for the configuration
-and was given this device. A device plugin asks on `broker-launcher.slots.<verb>`, and one place decides for all nodes.
+and was given this device. A device plugin asks on `broker-launcher.slots.<verb>.<site>`, and one place decides for all
+nodes of a site.
 """
 
 from typing import Annotated, Final, NamedTuple
@@ -12,9 +13,9 @@ from msgspec import Meta
 
 from ashore.events.workloads import Name, token_of
 
-CLAIM: Final = "broker-launcher.slots.claim"
-RELEASE: Final = "broker-launcher.slots.release"
-USAGE: Final = "broker-launcher.slots.usage"
+CLAIM: Final = "claim"
+RELEASE: Final = "release"
+USAGE: Final = "usage"
 MOST_SLOTS: Final = 1000
 
 Number = Annotated[int, Meta(ge=0, lt=MOST_SLOTS, description="Which slot of the instance")]
@@ -27,6 +28,11 @@ Holder = Annotated[
         description="Empty for the instance's own resource, `C:<virtual id>` for the configuration's",
     ),
 ]
+
+
+def subject(verb: str, site: str) -> str:
+    """Where a verb is asked at a site."""
+    return f"broker-launcher.slots.{verb}.{site}"
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

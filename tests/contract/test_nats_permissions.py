@@ -181,12 +181,14 @@ def test_every_fact_is_published_by_somebody() -> None:
 
 
 async def test_a_device_plugin_reads_instances_asks_for_slots_and_says_nothing_else(declared: EmbeddedServer) -> None:
-    gone = events.InstanceRemoved(namespace="default", configuration="c", instance="c-1", uid="1", cause="deleted")
+    gone = events.InstanceRemoved(
+        site="s", namespace="default", configuration="c", instance="c-1", uid="1", cause="deleted"
+    )
     async with joined(declared, "broker-launcher", "device-plugin") as [launcher, plugin]:
         await publish(launcher, gone)
         assert [step async for step in _first(plugin, "instance-removed.>")] == [gone.subject]
-        async with await launcher.serve("broker-launcher.slots.claim", echo):
-            assert await plugin.request("broker-launcher.slots.claim", b"mine", timeout=5) == b"enim"
+        async with await launcher.serve("broker-launcher.slots.claim.s", echo):
+            assert await plugin.request("broker-launcher.slots.claim.s", b"mine", timeout=5) == b"enim"
         with pytest.raises(NotPermitted):
             await publish(plugin, gone, identity="forged")
         with pytest.raises(NotPermitted):

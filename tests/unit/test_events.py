@@ -45,7 +45,7 @@ def test_without_a_trace_there_is_no_traceparent() -> None:
     assert b"traceparent" not in body_of(issued())
 
 
-INSTANCE = {"namespace": "edge.one", "configuration": "cams", "instance": "cams-4294ea", "uid": "u-1"}
+INSTANCE = {"site": "s", "namespace": "edge.one", "configuration": "cams", "instance": "cams-4294ea", "uid": "u-1"}
 WORKLOAD = {**INSTANCE, "kind": "Pod", "workload": "cams-4294ea-pod", "node": "node-a"}
 EXAMPLES: list[events.Event] = [
     issued(),
@@ -88,7 +88,7 @@ EXAMPLES: list[events.Event] = [
 
 
 def test_a_kubernetes_name_is_one_part_of_a_subject() -> None:
-    assert events.InstanceRemoved(**INSTANCE, cause="x").subject == "instance-removed.edge-one.cams.cams-4294ea"
+    assert events.InstanceRemoved(**INSTANCE, cause="x").subject == "instance-removed.s.edge-one.cams.cams-4294ea"
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.name)

@@ -132,7 +132,7 @@ class Desk:
         """By instance: the UID of its life, and the usage that was stored."""
 
     def verbs(self) -> dict[str, Responder]:
-        """What is served, by subject."""
+        """What is served, by verb."""
         return {
             CLAIM: _answering(Claim, self.claim, ClaimAnswer),
             RELEASE: _answering(Release, self.release, ReleaseAnswer),

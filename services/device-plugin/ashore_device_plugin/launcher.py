@@ -15,6 +15,7 @@ from ashore.slots import (
     ReleaseAnswer,
     UsageAnswer,
     UsageQuestion,
+    subject,
 )
 from ashore.slots import Claim as Wanted
 from ashore_device_plugin.claims import Claim
@@ -35,8 +36,9 @@ class RefusedError(Exception):
 class Launcher:
     """Asks the launcher."""
 
-    def __init__(self, bus: Bus, node: str) -> None:
+    def __init__(self, bus: Bus, site: str, node: str) -> None:
         self._bus = bus
+        self._site = site
         self._node = node
 
     async def claim(self, claim: Claim) -> None:
@@ -63,9 +65,9 @@ class Launcher:
             raise LauncherAwayError(answer.problem)
         return answer.slots
 
-    async def _ask(self, subject: str, question: Any, kind: type[T]) -> T:
+    async def _ask(self, verb: str, question: Any, kind: type[T]) -> T:
         try:
-            body = await self._bus.request(subject, msgspec.json.encode(question), timeout=SECONDS)
+            body = await self._bus.request(subject(verb, self._site), msgspec.json.encode(question), timeout=SECONDS)
             return msgspec.json.decode(body, type=kind)
         except NoResponder as error:
             raise LauncherAwayError("no broker launcher answers: start it, or wait until it leads") from error

@@ -37,7 +37,7 @@ from ashore_device_plugin.names import PREFIX, Names, Owner, owners
 from ashore_device_plugin.offers import Offer, configuration_offers, instance_offers, preferred
 from ashore_device_plugin.reclaiming import Reclaimer
 
-SUBJECTS: Final = tuple(f"{kind.name}.>" for kind in (InstanceAdded, InstanceChanged, InstanceRemoved))
+_EVENTS: Final = (InstanceAdded, InstanceChanged, InstanceRemoved)
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -60,7 +60,8 @@ class DevicePlugin:
         self._check_seconds = settings.check_seconds
         self._cdi = CdiFolder(settings.cdi_dir)
         self._containers = Containers(settings.pod_resources_socket)
-        launcher = Launcher(bus, settings.node)
+        self._site = settings.site
+        launcher = Launcher(bus, settings.site, settings.node)
         self._allocator = Allocator(self.instances, self.claims, launcher, self._claimed)
         self.reclaimer = Reclaimer(
             self._allocator,
@@ -80,7 +81,7 @@ class DevicePlugin:
 
     async def follow(self) -> None:
         """Read the bus, for ever."""
-        async with aclosing(self._bus.state(SUBJECTS)) as steps:
+        async with aclosing(self._bus.state([f"{event.name}.{self._site}.>" for event in _EVENTS])) as steps:
             async for step in steps:
                 if step is not None:
                     sequence, envelope = step

@@ -11,8 +11,6 @@ from msgspec import Meta
 from ashore.node import NodeSettings
 from ashore_discovery.limits import NEARBY, Network
 
-TOKEN = "^[a-z0-9-]{1,63}$"  # noqa: S105 - the form of a name
-
 
 class DiscoverySettings(NodeSettings, frozen=True, kw_only=True):
     """Settings of the discovery agent."""
@@ -20,7 +18,6 @@ class DiscoverySettings(NodeSettings, frozen=True, kw_only=True):
     service: ClassVar[str] = "discovery"
 
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes any free one.")] = 8045
-    site: Annotated[str, Meta(pattern=TOKEN, description="The site that this node belongs to.")] = "site"
     configurations: Annotated[
         Path | None, Meta(description="File with handlers' settings and configurations, `.yaml` or `.toml`.")
     ] = None

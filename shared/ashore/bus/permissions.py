@@ -103,7 +103,7 @@ USERS: tuple[User, ...] = (
         name="device-plugin",
         reads=("instance-added", "instance-changed", "instance-removed"),
         # Who uses which slot is decided in one place.
-        asks=("broker-launcher.slots.*",),
+        asks=("broker-launcher.slots.*.*",),
     ),
     User(name="cli", follows=True, amends=True, publishes=("configuration-set", "agent-alive"), asks=("discovery.>",)),
 )

@@ -34,7 +34,8 @@ class InstanceNode(msgspec.Struct, frozen=True, kw_only=True):
 class _OfInstance(Event, frozen=True, kw_only=True):
     """What every event about an instance says first."""
 
-    subject_fields: ClassVar[tuple[str, ...]] = ("namespace_token", "configuration_token", "instance_token")
+    subject_fields: ClassVar[tuple[str, ...]] = ("site", "namespace_token", "configuration_token", "instance_token")
+    site: Annotated[Token, Meta(description="The site, whose cluster this is about")]
     namespace: Name
     configuration: Annotated[Name, Meta(description="The configuration that wants the device")]
     instance: Annotated[Name, Meta(description="The instance: configuration and digest of the device's id")]

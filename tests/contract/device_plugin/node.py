@@ -14,6 +14,7 @@ import msgspec
 from ashore.bus import Bus
 from ashore.bus.server import EmbeddedServer
 from ashore.events import InstanceAdded, InstanceChanged, InstanceNode, InstanceRemoved
+from ashore.slots import subject
 from ashore.telemetry import Metrics
 from ashore_broker_launcher.slots import ApplyError, Desk, Table
 from ashore_device_plugin.app import running
@@ -68,7 +69,7 @@ class Launcher:
     async def add(self, name: str = "cams-4294ea", **fields: Any) -> None:
         fields = {"namespace": "default", "configuration": name.rpartition("-")[0], "nodes": ["n1"], **fields}
         nodes = [one if isinstance(one, InstanceNode) else InstanceNode(node=one) for one in fields.pop("nodes")]
-        one = InstanceAdded(instance=name, uid=token_hex(8), device="id-1", nodes=nodes, **fields)
+        one = InstanceAdded(site="site", instance=name, uid=token_hex(8), device="id-1", nodes=nodes, **fields)
         self.instances[one.namespace, name] = one
         await publish(self.bus, one, identity=token_hex(8))
 
@@ -84,21 +85,26 @@ class Launcher:
         one = self.instances.pop((namespace, name))
         self.desk.forget((namespace, name))
         gone = InstanceRemoved(
-            namespace=namespace, configuration=one.configuration, instance=name, uid=one.uid, cause="disappeared"
+            site="site",
+            namespace=namespace,
+            configuration=one.configuration,
+            instance=name,
+            uid=one.uid,
+            cause="disappeared",
         )
         await publish(self.bus, gone, identity=token_hex(8))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for subject, answer in self.desk.verbs().items():
+            for verb, answer in self.desk.verbs().items():
 
-                async def note(body: bytes, subject: str = subject, answer: Any = answer) -> bytes:
-                    self.asked.append(subject.rpartition(".")[2])
+                async def note(body: bytes, verb: str = verb, answer: Any = answer) -> bytes:
+                    self.asked.append(verb)
                     found: bytes = await answer(body)
                     return found
 
-                await stack.enter_async_context(await self.bus.serve(subject, note))
+                await stack.enter_async_context(await self.bus.serve(subject(verb, "site"), note))
             yield
 
 

@@ -9,7 +9,7 @@ import pytest
 from ashore.bus import NoResponder
 from ashore.bus.nats import NatsBus
 from ashore.events import InstanceAdded
-from ashore.slots import CLAIM, RELEASE, Claim, ClaimAnswer, Release, ReleaseAnswer
+from ashore.slots import CLAIM, RELEASE, Claim, ClaimAnswer, Release, ReleaseAnswer, subject
 from ashore_broker_launcher.cluster import INSTANCE, NODE
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.bus_kit import until
@@ -29,7 +29,7 @@ async def claim(made: World, instance: str, slot: int, node: str = "node-a", hol
     asked = Claim(namespace=made.namespace, instance=instance, node=node, slot=slot, holder=holder)
     while True:
         try:
-            body = await made.bus.request(CLAIM, msgspec.json.encode(asked), timeout=5)
+            body = await made.bus.request(subject(CLAIM, "site"), msgspec.json.encode(asked), timeout=5)
         except NoResponder:
             continue
         return msgspec.json.decode(body, type=ClaimAnswer)
@@ -37,7 +37,7 @@ async def claim(made: World, instance: str, slot: int, node: str = "node-a", hol
 
 async def release(made: World, instance: str, *slots: int, node: str = "node-a") -> list[int]:
     asked = Release(namespace=made.namespace, instance=instance, node=node, slots=list(slots))
-    body = await made.bus.request(RELEASE, msgspec.json.encode(asked), timeout=5)
+    body = await made.bus.request(subject(RELEASE, "site"), msgspec.json.encode(asked), timeout=5)
     return msgspec.json.decode(body, type=ReleaseAnswer).released
 
 

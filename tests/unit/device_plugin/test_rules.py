@@ -22,11 +22,13 @@ def event(
     kind: type[InstanceAdded] = InstanceAdded, nodes: tuple[str, ...] = ("n1",), **fields: object
 ) -> InstanceAdded:
     given_fields = {"namespace": "default", "configuration": "cams", "instance": "cams-1", **fields}
-    return kind(uid="u", device="d", nodes=[InstanceNode(node=one) for one in nodes], **given_fields)  # type: ignore[arg-type]
+    return kind(site="site", uid="u", device="d", nodes=[InstanceNode(node=one) for one in nodes], **given_fields)  # type: ignore[arg-type]
 
 
 def removed() -> InstanceRemoved:
-    return InstanceRemoved(namespace="default", configuration="cams", instance="cams-1", uid="u", cause="disappeared")
+    return InstanceRemoved(
+        site="site", namespace="default", configuration="cams", instance="cams-1", uid="u", cause="disappeared"
+    )
 
 
 def instance(name: str = "cams-1", **fields: object) -> Instance:

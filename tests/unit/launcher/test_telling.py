@@ -28,24 +28,24 @@ def sightings() -> list[Sighting]:
 
 
 def test_an_instance_is_added_once_with_what_its_node_has() -> None:
-    added = telling.of_instance(INSTANCE, sightings(), None)
+    added = telling.of_instance("site", INSTANCE, sightings(), None)
     assert type(added) is InstanceAdded
     (node,) = added.nodes
     assert (node.node, node.device_nodes[0].host_path) == ("node-a", "/dev/video0")
-    assert telling.of_instance(INSTANCE, sightings(), added) is None
+    assert telling.of_instance("site", INSTANCE, sightings(), added) is None
 
 
 def test_what_is_different_is_told_as_a_change_and_another_life_as_an_addition() -> None:
-    added = telling.of_instance(INSTANCE, sightings(), None)
+    added = telling.of_instance("site", INSTANCE, sightings(), None)
     more = msgspec.structs.replace(INSTANCE, spec=msgspec.structs.replace(INSTANCE.spec, capacity=2))
-    assert type(telling.of_instance(more, sightings(), added)) is InstanceChanged
+    assert type(telling.of_instance("site", more, sightings(), added)) is InstanceChanged
     other = msgspec.structs.replace(INSTANCE, metadata=msgspec.structs.replace(INSTANCE.metadata, uid="u2"))
-    assert type(telling.of_instance(other, sightings(), added)) is InstanceAdded
+    assert type(telling.of_instance("site", other, sightings(), added)) is InstanceAdded
 
 
 def test_what_the_stream_will_forget_is_told_again() -> None:
-    added = telling.of_instance(INSTANCE, sightings(), None)
-    assert type(telling.of_instance(INSTANCE, sightings(), added, again=True)) is InstanceChanged
+    added = telling.of_instance("site", INSTANCE, sightings(), None)
+    assert type(telling.of_instance("site", INSTANCE, sightings(), added, again=True)) is InstanceChanged
 
 
 def pod(stage: telling.Stage, uid: str = "p1", reason: str = "") -> Workload:
@@ -53,7 +53,7 @@ def pod(stage: telling.Stage, uid: str = "p1", reason: str = "") -> Workload:
 
 
 def news(workloads: list[Workload], told: dict[str, WorkloadLaunched]) -> list[WorkloadLaunched]:
-    return list(telling.of_workloads(INSTANCE, workloads, told, {}))
+    return list(telling.of_workloads("site", INSTANCE, workloads, told, {}))
 
 
 def test_a_workload_is_launched_once_and_a_successor_after_its_end() -> None:

@@ -192,12 +192,12 @@ class InstancePass:
         parts, key = self._parts, instance.key
         seen = parts.presence.sightings(names.bus_name(*instance.configuration_key), instance.device)
         told = parts.ledger.instance(key)
-        news = telling.of_instance(instance, seen, told, again=parts.ledger.is_old(key))
+        news = telling.of_instance(parts.site, instance, seen, told, again=parts.ledger.is_old(key))
         if news is not None:
             await parts.ledger.tell(news)
         children = self._children(key)
         there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}))
-        for event in telling.of_workloads(instance, there, parts.ledger.workloads(key), causes):
+        for event in telling.of_workloads(parts.site, instance, there, parts.ledger.workloads(key), causes):
             await parts.ledger.tell(event)
 
     async def _gone(self, key: Key) -> None:

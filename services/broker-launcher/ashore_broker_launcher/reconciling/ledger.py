@@ -65,9 +65,10 @@ class ToldWorkload(NamedTuple):
 class Ledger:
     """Reads what was told, and tells what is new."""
 
-    def __init__(self, bus: Bus, clock: Callable[[], float]) -> None:
+    def __init__(self, site: str, bus: Bus, clock: Callable[[], float]) -> None:
         self.synced = asyncio.Event()
         """Set once all that was told has been read."""
+        self._site = site
         self._bus = bus
         self._clock = clock
         self._instances: dict[Key, Told] = {}
@@ -93,7 +94,7 @@ class Ledger:
 
     async def follow(self) -> None:
         """Read what was told, also by other replicas, until cancelled."""
-        subjects = [f"{kind.name}.>" for kind in KINDS]
+        subjects = [f"{kind.name}.{self._site}.>" for kind in KINDS]
         async with aclosing(self._bus.state(subjects)) as steps:
             async for step in steps:
                 if step is None:

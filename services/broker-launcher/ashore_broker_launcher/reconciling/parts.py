@@ -57,7 +57,7 @@ class Parts:
         self.presence = Presence()
         self.index = DeviceIndex()
         self.nodes = Nodes(view)
-        self.ledger = Ledger(bus, clock)
+        self.ledger = Ledger(site, bus, clock)
         self.handing = Handing(site, bus, clock)
         self.turns = Turns()
         self.verdicts = Verdicts(view, rules)

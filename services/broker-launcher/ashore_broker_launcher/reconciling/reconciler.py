@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from ashore.memory import give_back
+from ashore.slots import subject
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import (
     CONFIGURATION,
@@ -136,10 +137,10 @@ class Reconciler:
 
     async def _serve_slots(self) -> None:
         """Answer device plugins: only whoever leads grants slots."""
-        bus = self._parts.bus
+        bus, site = self._parts.bus, self._parts.site
         async with AsyncExitStack() as stack:
-            for subject, answer in self._parts.desk.verbs().items():
-                await stack.enter_async_context(await bus.serve(subject, answer))
+            for verb, answer in self._parts.desk.verbs().items():
+                await stack.enter_async_context(await bus.serve(subject(verb, site), answer))
             await asyncio.Event().wait()
 
     async def _tidy(self) -> None:

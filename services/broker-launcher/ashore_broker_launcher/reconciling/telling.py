@@ -41,20 +41,21 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def of_instance(
-    instance: Instance, seen: Sequence[Sighting], told: InstanceAdded | None, *, again: bool = False
+    site: str, instance: Instance, seen: Sequence[Sighting], told: InstanceAdded | None, *, again: bool = False
 ) -> InstanceAdded | None:
     """What is news about an instance that is there; `again`: also where nothing is."""
-    now = InstanceAdded(**_instance_fields(instance, seen))
+    now = InstanceAdded(**_instance_fields(site, instance, seen))
     if told is None or told.uid != now.uid:
         return now
     if not again and all(getattr(told, name) == getattr(now, name) for name in _TOLD_FIELDS):
         return None
-    return InstanceChanged(**_instance_fields(instance, seen))
+    return InstanceChanged(**_instance_fields(site, instance, seen))
 
 
 def removed(told: InstanceAdded, cause: str) -> InstanceRemoved:
     """That an instance is no more."""
     return InstanceRemoved(
+        site=told.site,
         namespace=told.namespace,
         configuration=told.configuration,
         instance=told.instance,
@@ -64,6 +65,7 @@ def removed(told: InstanceAdded, cause: str) -> InstanceRemoved:
 
 
 def of_workloads(
+    site: str,
     instance: Instance,
     workloads: Sequence[Workload],
     told: Mapping[str, WorkloadLaunched],
@@ -76,7 +78,7 @@ def of_workloads(
         if is_running(before) and (now is None or now.uid != before.uid):
             yield stopped(before, causes.get(name, "ended"))
     for name, one in there.items():
-        event = _of_workload(instance, one)
+        event = _of_workload(site, instance, one)
         if event is not None and _is_news(event, told.get(name)):
             yield event
 
@@ -89,6 +91,7 @@ def is_running(told: WorkloadLaunched) -> bool:
 def stopped(told: WorkloadLaunched, cause: str) -> WorkloadStopped:
     """That a workload runs no longer."""
     return WorkloadStopped(
+        site=told.site,
         namespace=told.namespace,
         configuration=told.configuration,
         instance=told.instance,
@@ -100,11 +103,12 @@ def stopped(told: WorkloadLaunched, cause: str) -> WorkloadStopped:
     )
 
 
-def _instance_fields(instance: Instance, seen: Sequence[Sighting]) -> JsonObject:
+def _instance_fields(site: str, instance: Instance, seen: Sequence[Sighting]) -> JsonObject:
     spec, metadata = instance.spec, instance.metadata
     by_node = {one.node: one for one in seen}
     nodes = {token_of(node): by_node.get(token_of(node)) for node in spec.nodes}
     return {
+        "site": site,
         "namespace": metadata.namespace,
         "configuration": spec.configuration_name,
         "instance": metadata.name,
@@ -125,8 +129,9 @@ def _node(name: str, seen: Sighting | None) -> InstanceNode:
     return InstanceNode(node=name, device_nodes=seen.match.device_nodes, mounts=seen.match.mounts)
 
 
-def _of_workload(instance: Instance, one: Workload) -> WorkloadLaunched | None:
+def _of_workload(site: str, instance: Instance, one: Workload) -> WorkloadLaunched | None:
     common: JsonObject = {
+        "site": site,
         "namespace": instance.metadata.namespace,
         "configuration": instance.spec.configuration_name,
         "instance": instance.metadata.name,
