@@ -225,3 +225,19 @@ def seen_condition(found: list[Object]) -> str:
     """Whether the one instance is seen, as its status says."""
     conditions = found[0].get("status", {}).get("conditions", [])
     return next((one["status"] for one in conditions if one["type"] == "Seen"), "")
+
+
+async def test_launchers_of_two_namespaces_leave_each_others_instances_alone(nats_bus: NatsBus) -> None:
+    cluster = MemoryCluster()
+    async with world(nats_bus, cluster, "one") as one, world(nats_bus, cluster, "two") as two:
+        for made in (one, two):
+            await made.configure()
+            async with made.launcher() as parts:
+                await made.live()
+                await made.see(f"serial-{made.namespace}")
+                await made.count(POD, 1)
+                await made.hear("instance-added")
+                await parts.queue.idle()
+        for made in (one, two):
+            assert made.times("instance-removed") == 0
+            assert len(await made.names(INSTANCE)) == 1

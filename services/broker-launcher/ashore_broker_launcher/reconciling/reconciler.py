@@ -122,13 +122,18 @@ class Reconciler:
     def _everything(self) -> Iterable[Item]:
         """All that there is, or was told to be, or was given to agents."""
         parts = self._parts
-        configurations = {key_of(body) for body in parts.view.all(CONFIGURATION)} | set(parts.handing.given())
-        instances = {key_of(body) for body in parts.view.all(INSTANCE)} | set(parts.ledger.instances())
+        configurations = {key_of(body) for body in parts.view.all(CONFIGURATION)} | self._ours(parts.handing.given())
+        instances = {key_of(body) for body in parts.view.all(INSTANCE)} | self._ours(parts.ledger.instances())
         yield from (Item("configuration", key) for key in sorted(configurations))
         for key in sorted(configurations):
             devices = parts.presence.devices(names.bus_name(*key)) | parts.index.devices_of(key)
             yield from (Item("device", key, device) for device in sorted(devices))
         yield from (Item("instance", key) for key in sorted(instances))
+
+    def _ours(self, keys: Iterable[Key]) -> set[Key]:
+        """Without those of namespaces that another launcher of the site looks after."""
+        namespace = self._parts.namespace
+        return {key for key in keys if not namespace or key[0] == namespace}
 
     async def _resync(self) -> None:
         while True:
