@@ -4,6 +4,8 @@ One that cannot be used says so in its status and in an event, and what it has a
 brokers nor anybody else's suffer from a slip of the keyboard.
 """
 
+import collections
+
 import structlog
 
 from ashore.bus import BusError
@@ -75,6 +77,7 @@ class ConfigurationPass:
         parts.verdicts.forget(key)
         self._looked_at.pop(key, None)
         parts.turns.forget(key)
+        parts.numbers.forget("/".join(key))
         if await parts.handing.give(key, None):
             log.info("configuration taken back", configuration="/".join(key))
 
@@ -170,10 +173,12 @@ class ConfigurationPass:
         return [instance for instance in map(read_instance, owned) if instance is not None]
 
     def _count(self, configuration: Configuration, instances: list[Instance]) -> None:
-        name = "/".join(configuration.key)
-        for shared in (True, False):
-            count = sum(one.spec.shared is shared for one in instances)
-            self._parts.numbers.instances.labels(name, str(shared).lower()).set(count)
+        view = self._parts.view
+        owned = (view.of_instance(instance.key) for instance in instances)
+        pods = [body for found in owned for kind, body in found if kind == POD and not is_leaving(body)]
+        nodes = collections.Counter(str(body.get("spec", {}).get("nodeName", "")) for body in pods)
+        shared = collections.Counter(instance.spec.shared for instance in instances)
+        self._parts.numbers.count("/".join(configuration.key), shared, nodes)
 
 
 def _unreadable(body: JsonObject) -> Configuration:

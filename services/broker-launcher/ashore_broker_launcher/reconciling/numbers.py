@@ -1,7 +1,8 @@
 """How long things take, for Prometheus: from the wire to an instance, and from a sighting to a workload."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -24,10 +25,29 @@ class Numbers:
         self.waiting = Gauge(
             "ashore_waiting", "Things that wait to be looked at, or are being looked at", registry=registry
         )
-        self.pods = Gauge("akri_broker_pod_count", "Broker pods", ["configuration", "node"], registry=registry)
-        self.instances = Gauge("akri_instance_count", "Instances", ["configuration", "is_shared"], registry=registry)
+        self._nodes: dict[str, set[str]] = {}
+        self._pods = Gauge("akri_broker_pod_count", "Broker pods", ["configuration", "node"], registry=registry)
+        self._instances = Gauge("akri_instance_count", "Instances", ["configuration", "is_shared"], registry=registry)
         self.passes = Counter("ashore_passes", "Looks at something", ["what"], registry=registry)
         self.writes = Counter("ashore_writes", "Writes to the cluster", ["verb", "kind"], registry=registry)
+
+    def count(self, configuration: str, shared: Mapping[bool, int], pods: Mapping[str, int]) -> None:
+        """How many instances a configuration has, of shared devices and of others, and how many pods by node."""
+        for is_shared in (True, False):
+            self._instances.labels(configuration, str(is_shared).lower()).set(shared.get(is_shared, 0))
+        for node in self._nodes.get(configuration, set()) - pods.keys():
+            self._pods.remove(configuration, node)
+        self._nodes[configuration] = set(pods)
+        for node, count in pods.items():
+            self._pods.labels(configuration, node).set(count)
+
+    def forget(self, configuration: str) -> None:
+        """The configuration is no more."""
+        for node in self._nodes.pop(configuration, set()):
+            self._pods.remove(configuration, node)
+        for is_shared in ("true", "false"):
+            with suppress(KeyError):
+                self._instances.remove(configuration, is_shared)
 
     def instance(self, seen: Sequence[Sighting]) -> None:
         """A device has no instance yet, and gets one now. What was told again says nothing of speed."""
