@@ -1,6 +1,7 @@
 """A launcher at work on a bus and a cluster, and ways to see what it does."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from secrets import token_hex
@@ -118,10 +119,10 @@ class World:
                     self.told.append(event)
 
     @asynccontextmanager
-    async def launcher(self, **settings: Any) -> AsyncIterator[Parts]:
+    async def launcher(self, *, clock: Callable[[], float] = time.time, **settings: Any) -> AsyncIterator[Parts]:
         """A launcher at work, for the length of a block."""
         chosen = BrokerLauncherSettings(namespace=self.namespace, **settings)
-        parts, reconciler = put_together(chosen, self.bus, self.cluster, Metrics(), "test")
+        parts, reconciler = put_together(chosen, self.bus, self.cluster, Metrics(), "test", clock)
         tasks = [asyncio.ensure_future(task()) for task in (parts.view.run, *reconciler.tasks(), reconciler.lead)]
         try:
             yield parts

@@ -95,6 +95,12 @@ class Kubelets:
         path = f"/api/v1/nodes/{name}/status"
         await self._api.patch(path, {"status": {"capacity": resources, "allocatable": resources}})
 
+    async def serve_logs_at(self, port: int) -> None:
+        """Where kubelets give logs from now on."""
+        self._logs_port = port
+        for name in self._ready:
+            await self._say_ready(name, "True")
+
     async def _say_ready(self, name: str, status: str) -> None:
         ready = {"type": "Ready", "status": status, "reason": "Played", "lastHeartbeatTime": _now()}
         body = {

@@ -1,7 +1,7 @@
 """The broker launcher, put together."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
 
 def put_together(
-    settings: BrokerLauncherSettings, bus: Bus, cluster: Cluster, metrics: Metrics, replica: str
+    settings: BrokerLauncherSettings,
+    bus: Bus,
+    cluster: Cluster,
+    metrics: Metrics,
+    replica: str,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[Parts, Reconciler]:
-    """All parts of a launcher on this bus and this cluster."""
+    """All parts of a launcher on this bus and this cluster; by the clock it starts jobs and tells since when."""
 
     def hear(kind: Kind, change: Change) -> None:
         reconciler.hear(kind, change)
@@ -43,10 +48,10 @@ def put_together(
         cluster=cluster,
         view=View(cluster, hear),
         queue=WorkQueue(look),
-        recorder=Recorder(cluster, replica, time.time),
+        recorder=Recorder(cluster, replica, clock),
         numbers=Numbers(metrics.registry),
         rules=rules_of(settings),
-        clock=time.time,
+        clock=clock,
     )
     parts.numbers.waiting.set_function(lambda: len(parts.queue))
     reconciler = Reconciler(parts)

@@ -7,12 +7,13 @@ Whoever carries a plan out reads the logs that it wants and plans again; then ap
 was refused; then deletes; and keeps `failures` for the next world.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ashore_broker_launcher.cluster import JOB, POD, JsonObject
 from ashore_broker_launcher.desired.draft import Doomed, Draft, Plan, Problem, World
 from ashore_broker_launcher.desired.failures import Failures
-from ashore_broker_launcher.desired.jobs import is_of_run, plan_job, run_of, state_of
+from ashore_broker_launcher.desired.jobs import WAITING, is_of_run, plan_job, state_of, told_run, wanted_runs
 from ashore_broker_launcher.desired.manifests import PREFIX, plan_manifests
 from ashore_broker_launcher.desired.phases import look_at_pod
 from ashore_broker_launcher.desired.placement import node_of
@@ -39,7 +40,10 @@ __all__ = [
     "plan_configuration_service",
     "progress",
     "removal",
+    "wanted_runs",
 ]
+
+_OUTCOMES: Final[Mapping[str, Outcome]] = {"Succeeded": "succeeded", "Failed": "failed", WAITING: "put-off"}
 
 
 def plan(configuration: Configuration, instance: Instance, world: World) -> Plan:
@@ -72,7 +76,9 @@ def progress(configuration: Configuration, instance: Instance, world: World) -> 
     """How far the instance is with what its configuration wants now: what `leaves` decides on."""
     draft = Draft(configuration, instance, world)
     outdated, unavailable = _pods(draft)
-    return Progress(name=instance.metadata.name, outcome=_outcome(draft), outdated=outdated, unavailable=unavailable)
+    name = instance.metadata.name
+    run = wanted_runs(configuration, [instance])[name]
+    return Progress(name=name, outcome=_outcome(draft, run), run=run, outdated=outdated, unavailable=unavailable)
 
 
 def _pods(draft: Draft) -> tuple[int, int]:
@@ -89,17 +95,14 @@ def _pods(draft: Draft) -> tuple[int, int]:
     return outdated, max(0, min(len(nodes), draft.instance.spec.capacity) - serving)
 
 
-def _outcome(draft: Draft) -> Outcome:
+def _outcome(draft: Draft, run: str) -> Outcome:
     """Of the broker job, or of the jobs among the manifests."""
-    template = draft.configuration.spec.job_spec
-    if template is None:
-        jobs = [one for one in draft.children if one["kind"] == JOB.name and annotation(one, PART).startswith(PREFIX)]
-    else:
-        run = run_of(draft.configuration, draft.instance, template)
+    if draft.configuration.spec.job_spec is not None:
         found = draft.of_kind(JOB.name, "job", "")
-        jobs = [one for one in found if is_of_run(draft.configuration, draft.instance, one, run)]
-        if not jobs and (done := draft.finished_before(JOB.name, run)) is not None:
-            return "succeeded" if done["phase"] == "Succeeded" else "failed"
+        job = next((one for one in found if is_of_run(draft.configuration, draft.instance, one, run)), None)
+        told = told_run(draft, job, run)
+        return "none" if told is None else _OUTCOMES.get(told["phase"], "running")
+    jobs = [one for one in draft.children if one["kind"] == JOB.name and annotation(one, PART).startswith(PREFIX)]
     states = [state_of(draft, one) for one in jobs]
     if not states:
         return "none"

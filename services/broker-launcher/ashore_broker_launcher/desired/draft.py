@@ -160,7 +160,7 @@ class Draft:
         return True
 
     def finished_before(self, kind: str, hash_: str) -> JsonObject | None:
-        """What the status says of a job that has ended, and that may have been removed since."""
+        """What the status says of a job that has ended, or put itself off, and that may have been removed since."""
         told = dicts(self.instance.status.get("brokers"))
         return next((one for one in told if _ended(one, kind, hash_)), None)
 
@@ -219,5 +219,5 @@ def _with_uid(body: JsonObject, uid: str) -> JsonObject:
 
 
 def _ended(told: JsonObject, kind: str, hash_: str) -> bool:
-    done = told.get("phase") in ("Succeeded", "Failed")
+    done = told.get("phase") in ("Succeeded", "Failed", "Waiting")
     return done and told.get("kind") == kind == JOB.name and told.get("hash") == hash_

@@ -7,25 +7,55 @@ firmware's version, after its upgrade) runs it again, and nor does its removal o
 Two jobs of one instance never run at the same time, and none is stopped at its work, which may be a camera's firmware.
 A new one waits until the old one has ended; one of whose pods none has begun is removed at once. A job that has ended
 stays, with its pods and what they wrote, until the next one starts.
+
+A job that fails, and whose last line is a JSON object with `"outcome": "waiting"`, has done nothing yet and says so: it
+is put off, which is no failure of the roll-out, and runs again at the time that its `opens` names, or after a while.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
+
+import msgspec
 
 from ashore_broker_launcher.cluster import JOB, JsonObject
 from ashore_broker_launcher.desired import labels
-from ashore_broker_launcher.desired.draft import Draft
-from ashore_broker_launcher.desired.phases import JobState, as_dict, condition, dicts, look_at_job, look_at_pod
+from ashore_broker_launcher.desired.draft import LONGEST_LOG, Draft
+from ashore_broker_launcher.desired.phases import (
+    JobState,
+    as_dict,
+    condition,
+    dicts,
+    look_at_job,
+    look_at_pod,
+    seconds,
+    timestamp,
+)
 from ashore_broker_launcher.desired.placeholder import with_device
 from ashore_broker_launcher.model import HASH, RERUN, Configuration, Instance
 from ashore_broker_launcher.objects import annotation, hash_of, is_leaving
 
 PART: Final = "job"
+PUT_OFF_SECONDS: Final = 600.0
+LONGEST_PUT_OFF: Final = 31 * 86400.0
+"""Whoever names a time beyond that is asked again then."""
+WAITING: Final = "Waiting"
+"""The phase of a job that is put off."""
+_LONGEST_WHY: Final = 512
+_NOT_YET: Final = "its configuration's roll-out does not start it yet"
 _PHASES: Final[dict[JobState, str]] = {
     "waits": "Pending",
     "runs": "Running",
     "succeeded": "Succeeded",
     "failed": "Failed",
 }
+
+
+class _Report(msgspec.Struct):
+    """As much of a job's own report as is understood here."""
+
+    outcome: str = ""
+    why: str = ""
+    opens: str = ""
 
 
 def plan_job(draft: Draft) -> None:
@@ -41,20 +71,68 @@ def plan_job(draft: Draft) -> None:
         return
     run = run_of(draft.configuration, draft.instance, template)
     current = next((one for one in jobs if is_of_run(draft.configuration, draft.instance, one, run)), None)
-    if current is not None:
-        _tell(draft, current, run)
-        draft.expects_brokers |= state_of(draft, current) in ("waits", "runs")
     others = [one for one in jobs if one is not current]
-    if current is not None or (done := draft.finished_before(JOB.name, run)) is None:
-        _start(draft, template, run, others, exists=current is not None)
-    else:
-        draft.brokers.append(done)
+    told = told_run(draft, current, run)
+    if told is None or (current is None and told["phase"] == WAITING and not _is_put_off(draft, told)):
+        _start(draft, template, run, others, exists=False)
+        return
+    draft.brokers.append(told)
+    draft.expects_brokers |= told["phase"] not in ("Succeeded", "Failed")
+    if told["phase"] == WAITING and not _is_put_off(draft, told) and current is not None:
+        draft.doom(current, "replaced")
+    elif current is not None:
+        _start(draft, template, run, others, exists=True)
+
+
+def told_run(draft: Draft, job: JsonObject | None, run: str) -> JsonObject | None:
+    """What there is to tell of a run: by its job, else, where that is gone after its end, by what was told before."""
+    if job is None:
+        return draft.finished_before(JOB.name, run)
+    told = told_job(draft, job, run)
+    report = _report(str(told.get("log", ""))) if told["phase"] == "Failed" else _Report()
+    if report.outcome != "waiting":
+        return told
+    ended = seconds(condition(as_dict(job.get("status")), "Failed").get("lastTransitionTime")) or draft.world.now
+    opens = min(seconds(report.opens), ended + LONGEST_PUT_OFF)
+    until = timestamp(opens if opens > ended else ended + PUT_OFF_SECONDS)
+    return {**told, "phase": WAITING, "until": until, "message": report.why[:_LONGEST_WHY]}
+
+
+def _report(log: str) -> _Report:
+    last = log.rstrip().rpartition("\n")[2]
+    try:
+        return msgspec.json.decode(last, type=_Report)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _Report()
+
+
+def _is_put_off(draft: Draft, told: JsonObject) -> bool:
+    """Whether a run that was put off still has to wait, for its time or for its turn."""
+    due = seconds(told.get("until"))
+    if due > draft.world.now:
+        draft.look(due)
+        draft.hold(f"its job has put itself off until {told['until']}: {told.get('message', '')}".rstrip(": "))
+        return True
+    if not draft.world.may_start:
+        draft.hold(draft.world.waits_for or _NOT_YET)
+    return not draft.world.may_start
 
 
 def run_of(configuration: Configuration, instance: Instance, template: JsonObject) -> str:
     """Which run of the job should be the last."""
     reruns = [one.metadata.annotations.get(RERUN, "") for one in (configuration, instance)]
     return hash_of({"spec": template, "rerun": reruns})
+
+
+def wanted_runs(configuration: Configuration, instances: Sequence[Instance]) -> dict[str, str]:
+    """Which run each instance should have, by its name; nothing where it is no broker job that runs."""
+    template = configuration.spec.job_spec
+    if template is None:
+        return {one.metadata.name: "" for one in instances}
+    # The template is the same for all, and large.
+    demands = {one.metadata.annotations.get(RERUN, ""): one for one in instances}
+    runs = {demand: run_of(configuration, one, template) for demand, one in demands.items()}
+    return {one.metadata.name: runs[one.metadata.annotations.get(RERUN, "")] for one in instances}
 
 
 def is_of_run(configuration: Configuration, instance: Instance, job: JsonObject, run: str) -> bool:
@@ -84,7 +162,7 @@ def _start(draft: Draft, template: JsonObject, run: str, others: list[JsonObject
     if busy:
         draft.hold("the job that runs has to end first; delete it to go on at once")
     elif not draft.world.may_start:
-        draft.hold(draft.world.waits_for or "its configuration's roll-out does not start it yet")
+        draft.hold(draft.world.waits_for or _NOT_YET)
     else:
         _make(draft, template, run, others)
         return
@@ -160,7 +238,9 @@ def _of_its_pod(draft: Draft, job: JsonObject, started: str, *, ended: bool) -> 
     told = {"pod": name, **({"node": node} if node else {})}
     if look.exit_code is not None:
         told["exitCode"] = look.exit_code
-    return {**told, **draft.log_of(name, started, wanted=ended)}
+    log = draft.log_of(name, started, wanted=ended)
+    # Where the log cannot be had, its end may stand in the pod's status, by terminationMessagePolicy.
+    return {**told, **({"log": look.message[-LONGEST_LOG:]} if log.get("log") == "" else log)}
 
 
 def _said_before(draft: Draft, job: JsonObject) -> JsonObject:

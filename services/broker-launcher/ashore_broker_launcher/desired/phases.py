@@ -142,7 +142,7 @@ def seconds(text: object) -> float:
     """Seconds since 1970, from what the API server writes; 0 where it is no time."""
     try:
         return dt.datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

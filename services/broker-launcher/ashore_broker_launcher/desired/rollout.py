@@ -6,7 +6,7 @@ new pod where there was none waits for nothing.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,8 +16,11 @@ from ashore_broker_launcher.cluster import JOB
 from ashore_broker_launcher.desired.phases import timestamp
 from ashore_broker_launcher.model import Configuration, MaintenanceWindow
 
-Outcome = Literal["none", "running", "succeeded", "failed"]
+Outcome = Literal["unknown", "none", "put-off", "running", "succeeded", "failed"]
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_NEW: Final = ("unknown", "none")
+_IDLE: Final = (*_NEW, "put-off")
+UNDECIDED: Final = "it is not decided yet whether it may start"
 _AHEAD: Final = 9
 """So many days ahead a window that opens once a week is found, also when one of its days has no such time."""
 
@@ -41,7 +44,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     outcome: Outcome = "none"
-    """Of its job, as it should be now."""
+    """Of its job, as it should be now; `unknown` where nobody has looked yet, `put-off` where it has put itself off."""
+    run: str = ""
+    """Which run of its job that is."""
     outdated: int = 0
     """Pods that serve and should be another one."""
     unavailable: int = 0
@@ -54,8 +59,13 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
     may_start: bool = True
     may_replace: int = 0
     waits_for: str = ""
+    run: str = ""
+    """The run of its job that it is for: no other may be started by it."""
     look_again_at: float | None = None
     """When the maintenance window opens or closes."""
+
+
+NOBODY: Final[Mapping[str, Leave]] = {}
 
 
 def opening(window: MaintenanceWindow | None, now: float) -> Opening:
@@ -84,18 +94,25 @@ def _instant(day: dt.date, time: str, zone: ZoneInfo) -> float:
     return dt.datetime.combine(day, dt.time.fromisoformat(time), zone).timestamp()
 
 
-def leaves(configuration: Configuration, progress: Sequence[Progress], now: float) -> dict[str, Leave]:
-    """What each instance may do now, by its name."""
+def leaves(
+    configuration: Configuration, progress: Sequence[Progress], now: float, before: Mapping[str, Leave] = NOBODY
+) -> dict[str, Leave]:
+    """What each instance may do now, by its name; `before` is what it was last time."""
     found = _for_pods(configuration, progress)
     if not starts_jobs(configuration):
         return found
     window = opening(configuration.spec.rollout.maintenance_window, now)
-    waits = _for_jobs(configuration, progress, window)
+    runs = {one.name: one.run for one in progress}
+    chosen = {
+        name for name, run in runs.items() if (leave := before.get(name)) and leave.may_start and leave.run == run
+    }
+    waits = _for_jobs(configuration, progress, window, chosen)
     return {
         name: Leave(
             may_start=name not in waits,
             may_replace=one.may_replace,
             waits_for=waits.get(name, one.waits_for),
+            run=runs[name],
             look_again_at=window.changes_at,
         )
         for name, one in found.items()
@@ -122,25 +139,33 @@ def starts_jobs(configuration: Configuration) -> bool:
     return spec.job_spec is not None or any(one.get("kind") == JOB.name for one in spec.broker_manifests)
 
 
-def _for_jobs(configuration: Configuration, progress: Sequence[Progress], window: Opening) -> dict[str, str]:
+def _for_jobs(
+    configuration: Configuration, progress: Sequence[Progress], window: Opening, chosen: Collection[str]
+) -> dict[str, str]:
     """For what the job of each instance waits."""
     if window.open:
-        return _canary(configuration.spec.rollout.canary, progress)
+        return _canary(configuration.spec.rollout.canary, progress, chosen)
     opens = f" until {timestamp(window.opens_at)}" if window.opens_at is not None else ""
     why = window.problem or f"the maintenance window is closed{opens}"
     return {one.name: why for one in progress}
 
 
-def _canary(canary: int, progress: Sequence[Progress]) -> dict[str, str]:
-    """For what each instance waits. Who has started is among the first, so that a newcomer does not take its place."""
+def _canary(canary: int, progress: Sequence[Progress], chosen: Collection[str]) -> dict[str, str]:
+    """For what each instance waits.
+
+    Who has started, or was chosen to, is among the first, so that a newcomer does not take its place. Nobody is chosen
+    before it is known how far all of them are: who has not been looked at may be the one that has failed.
+    """
     if not canary:
         return {}
-    order = sorted(progress, key=lambda one: (one.outcome == "none", one.name))
+    order = sorted(progress, key=lambda one: (one.outcome in _NEW and one.name not in chosen, one.name))
     failed = [one.name for one in order if one.outcome == "failed"]
     first = order[:canary]
     if failed:
         why = f"'{failed[0]}' has failed: nobody else is started until its configuration is changed or run again"
-        return {one.name: why for one in progress if one.outcome == "none"}
+        return {one.name: why for one in progress if one.outcome in _IDLE}
+    if any(one.outcome == "unknown" for one in progress):
+        return {one.name: UNDECIDED for one in progress if one.outcome in _IDLE and one.name not in chosen}
     open_ = [one.name for one in first if one.outcome != "succeeded"]
     if not open_:
         return {}

@@ -15,7 +15,7 @@ from ashore_broker_launcher.names import slot_name
 from ashore_broker_launcher.objects import annotation, key_of, label, owner_uid, uid_of
 from ashore_broker_launcher.reconciling.telling import Stage, Workload
 from ashore_broker_launcher.reconciling.view import View
-from ashore_broker_launcher.reconciling.workloads import workloads
+from ashore_broker_launcher.reconciling.workloads import put_off, workloads
 
 _FAULTS: Final = frozenset({"Valid", "HandedOut"})
 """Conditions that do not hold only where something is wrong."""
@@ -161,7 +161,7 @@ def workload_views(view: View, instance: JsonObject, now: float) -> list[Workloa
     by_name = {(one["kind"], one["metadata"]["name"]): one for one in children}
     return [
         _workload(one, by_name[one.kind, one.name], children, instance)
-        for one in workloads(children, own, now, logs={})
+        for one in workloads(children, own, now, {}, put_off(as_dict(instance.get("status"))))
     ]
 
 

@@ -63,8 +63,8 @@ class ConfigurationPass:
         told = checks.told(configuration, parts.rules, await self._config_maps(configuration))
         handed, why = await self._hand(key, told)
         self._look_at_its_own(configuration)
-        parts.turns.keep(key, {instance.metadata.name for instance in self._instances(body)})
-        for name in parts.turns.decide(configuration, now):
+        there = [one for one in self._instances(body) if one.metadata.deletion_timestamp is None]
+        for name in parts.turns.decide(configuration, there, now):
             parts.queue.add(Item("instance", (key[0], name)))
         await self._serve(configuration)
         await self._write_status(configuration, body, [], handed=handed, why=why)

@@ -21,6 +21,7 @@ from ashore_broker_launcher.cluster import (
     Kind,
     NotFound,
     Refused,
+    Unreachable,
 )
 from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
 from ashore_broker_launcher.model import Configuration, Instance
@@ -30,7 +31,7 @@ from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.reading import read_instance
 from ashore_broker_launcher.reconciling.together import together
-from ashore_broker_launcher.reconciling.workloads import workloads
+from ashore_broker_launcher.reconciling.workloads import put_off, workloads
 
 STATUS_SECONDS: Final = 1.0
 _LOG_LINES: Final = 20
@@ -78,7 +79,7 @@ class InstancePass:
         else:
             await self._write_status(found, body)
         self._note(configuration, instance, found)
-        await self._tell(instance, causes)
+        await self._tell(instance, causes, put_off(found.status))
         for problem in found.problems:
             await parts.recorder.record(body, "Warning", problem.reason, problem.message)
         return None if found.look_again_at is None else found.look_again_at - parts.clock()
@@ -91,7 +92,7 @@ class InstancePass:
 
     def _world(self, configuration: Configuration, instance: Instance) -> World:
         parts, key = self._parts, instance.key
-        turn = parts.turns.of(configuration, key[1])
+        turn = parts.turns.of(configuration, instance, parts.clock())
         return World(
             now=parts.clock(),
             ready_nodes=parts.nodes.ready(),
@@ -188,7 +189,7 @@ class InstancePass:
             return
         parts.numbers.writes.labels("status", INSTANCE.name).inc()
 
-    async def _tell(self, instance: Instance, causes: Mapping[str, str]) -> None:
+    async def _tell(self, instance: Instance, causes: Mapping[str, str], waiting: frozenset[str]) -> None:
         parts, key = self._parts, instance.key
         seen = parts.presence.sightings(names.bus_name(*instance.configuration_key), instance.device)
         told = parts.ledger.instance(key)
@@ -196,7 +197,7 @@ class InstancePass:
         if news is not None:
             await parts.ledger.tell(news)
         children = self._children(key)
-        there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}))
+        there = workloads(children, instance.metadata.uid, parts.clock(), self._logs.get(key, {}), waiting)
         for event in telling.of_workloads(parts.site, instance, there, parts.ledger.workloads(key), causes):
             await parts.ledger.tell(event)
 
@@ -226,4 +227,8 @@ class InstancePass:
             try:
                 found[pod] = await self._parts.cluster.log(key[0], pod, lines=_LOG_LINES)
             except (NotFound, Refused):
+                found[pod] = ""
+            except Unreachable:
+                # It may be the pod's kubelet that does not answer: that a job has ended is told all the same.
+                await self._parts.cluster.get(POD, key[0], pod)
                 found[pod] = ""

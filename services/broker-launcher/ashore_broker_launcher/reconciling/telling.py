@@ -22,7 +22,7 @@ from ashore_broker_launcher.presence import Sighting
 
 WORKLOADS: Final = frozenset({"Pod", "Job", "Deployment", "StatefulSet", "DaemonSet", "CronJob"})
 """What runs something; a ConfigMap does not."""
-Stage = Literal["waiting", "launched", "failed", "finished"]
+Stage = Literal["waiting", "launched", "failed", "finished", "put-off"]
 _TOLD_FIELDS: Final = tuple(field for field in InstanceAdded.__struct_fields__ if field != "uid")
 
 
@@ -145,6 +145,8 @@ def _of_workload(site: str, instance: Instance, one: Workload) -> WorkloadLaunch
             return WorkloadLaunched(**common)
         case "finished":
             return WorkloadFinished(**common, log=one.log)
+        case "put-off":
+            return WorkloadStopped(**common, cause="put-off")
         case "failed":
             failed: JsonObject = {
                 "reason": one.reason or "it failed",

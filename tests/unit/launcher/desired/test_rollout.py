@@ -122,10 +122,22 @@ def states(**outcomes: str) -> list[Progress]:
         ({"a": "failed", "b": "none", "c": "none"}, ["a"]),
         ({"a": "none", "b": "running", "c": "running"}, ["b", "c"]),
         ({"a": "succeeded", "b": "succeeded", "c": "failed", "d": "none"}, ["a", "b", "c"]),
+        ({"a": "none", "b": "none", "c": "put-off"}, ["a", "c"]),
+        ({"a": "failed", "b": "put-off", "c": "none"}, ["a"]),
+        ({"a": "unknown", "b": "none", "c": "none"}, []),
+        ({"a": "succeeded", "b": "succeeded", "c": "none", "d": "unknown"}, ["a", "b"]),
     ],
 )
 def test_canaries_go_first(outcomes: dict[str, str], expected: list[str]) -> None:
     assert may(leaves(configuration(canary=2), states(**outcomes), 0.0)) == expected
+
+
+def test_who_was_chosen_keeps_its_place_until_it_has_started() -> None:
+    it, late = configuration(canary=1), states(a="none", b="none")
+    first = leaves(it, states(b="none"), 0.0)
+    assert may(leaves(it, late, 0.0, first)) == ["b"]
+    another_run = [msgspec.structs.replace(one, run="2") for one in late]
+    assert may(leaves(it, another_run, 0.0, first)) == ["a"], "what was decided for one run says nothing of the next"
 
 
 def test_without_a_canary_all_start_and_a_failure_stops_nobody() -> None:
