@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,9 +211,17 @@ async def test_a_canary_that_fails_keeps_all_others_from_starting(made: Site) ->
         await made.stays(POD, found)
 
 
-@pytest.mark.parametrize("how", ["edit", "demand"])
+def manifest(image: str = "example/work") -> dict[str, Any]:
+    """A configuration's spec with a job among its manifests."""
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "{{INSTANCE}}-work"}}
+    return {"brokerSpec": None, "brokerManifests": [{**job, "spec": job_spec(image)["brokerJobSpec"]}]}
+
+
+@pytest.mark.parametrize("how", ["edit", "demand", "manifest"])
 async def test_what_is_rolled_out_again_begins_with_the_canary_again(made: Site, how: str) -> None:
-    await made.world.configure(brokerSpec=job_spec(), rollout={"canary": 1})
+    first = manifest() if how == "manifest" else {"brokerSpec": job_spec()}
+    again = manifest("example/work:2") if how == "manifest" else {"brokerSpec": job_spec("example/work:2")}
+    await made.world.configure(**first, rollout={"canary": 1})
     async with made.world.launcher():
         await made.see("one", "two", "three")
         instances = names(await made.instances(3))
@@ -221,14 +230,11 @@ async def test_what_is_rolled_out_again_begins_with_the_canary_again(made: Site,
             await made.end(next(of(one) for one in found if runs(one)))
         for one in instances:
             await made.is_(one, "Succeeded")
-        before = await made.world.objects(JOB)
-        if how == "edit":
-            await made.world.configure(brokerSpec=job_spec("example/work:2"), rollout={"canary": 1})
-        else:
-            await made.demand("again")
-        found = await made.jobs(lambda found: uids(found) != uids(before) and len(found) == 3, "one has begun")
+        before = set(uids(await made.world.objects(JOB)).values())
+        await (made.demand("again") if how == "demand" else made.world.configure(**again, rollout={"canary": 1}))
+        found = await made.jobs(lambda found: len(found) == 3 and set(uids(found).values()) != before, "one has begun")
         await made.stays(JOB, found)
-        assert len(set(uids(found).values()) - set(uids(before).values())) == 1
+        assert len(set(uids(found).values()) - before) == 1
 
 
 async def test_a_restart_starts_nobody_beside_the_canary_that_runs(made: Site) -> None:

@@ -13,15 +13,15 @@ from typing import Final
 from ashore_broker_launcher.cluster import JOB, POD, JsonObject
 from ashore_broker_launcher.desired.draft import Doomed, Draft, Plan, Problem, World
 from ashore_broker_launcher.desired.failures import Failures
-from ashore_broker_launcher.desired.jobs import WAITING, is_of_run, plan_job, state_of, told_run, wanted_runs
-from ashore_broker_launcher.desired.manifests import PREFIX, plan_manifests
+from ashore_broker_launcher.desired.jobs import WAITING, is_of_run, plan_job, told_run, wanted_runs
+from ashore_broker_launcher.desired.manifests import plan_manifests, told_jobs
 from ashore_broker_launcher.desired.phases import look_at_pod
 from ashore_broker_launcher.desired.placement import node_of
 from ashore_broker_launcher.desired.pods import desired_pod, plan_pods
 from ashore_broker_launcher.desired.rollout import Leave, Outcome, Progress, leaves, opening
 from ashore_broker_launcher.desired.services import ServicePlan, plan_configuration_service, plan_instance_service
 from ashore_broker_launcher.desired.status import configuration_status, instance_status
-from ashore_broker_launcher.model import HASH, PART, Configuration, Instance
+from ashore_broker_launcher.model import HASH, Configuration, Instance
 from ashore_broker_launcher.objects import annotation, is_leaving
 
 __all__ = [
@@ -102,10 +102,7 @@ def _outcome(draft: Draft, run: str) -> Outcome:
         job = next((one for one in found if is_of_run(draft.configuration, draft.instance, one, run)), None)
         told = told_run(draft, job, run)
         return "none" if told is None else _OUTCOMES.get(told["phase"], "running")
-    jobs = [one for one in draft.children if one["kind"] == JOB.name and annotation(one, PART).startswith(PREFIX)]
-    states = [state_of(draft, one) for one in jobs]
-    if not states:
-        return "none"
-    if "failed" in states:
+    outcomes = {"none" if one is None else _OUTCOMES.get(one["phase"], "running") for one in told_jobs(draft)}
+    if "failed" in outcomes:
         return "failed"
-    return "succeeded" if all(one == "succeeded" for one in states) else "running"
+    return outcomes.pop() if len(outcomes) == 1 else "running" if outcomes else "none"

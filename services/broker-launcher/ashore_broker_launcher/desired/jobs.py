@@ -125,10 +125,11 @@ def run_of(configuration: Configuration, instance: Instance, template: JsonObjec
 
 
 def wanted_runs(configuration: Configuration, instances: Sequence[Instance]) -> dict[str, str]:
-    """Which run each instance should have, by its name; nothing where it is no broker job that runs."""
-    template = configuration.spec.job_spec
+    """Which run each instance should have, by its name; nothing where no job runs."""
+    template, manifests = configuration.spec.job_spec, configuration.spec.broker_manifests
     if template is None:
-        return {one.metadata.name: "" for one in instances}
+        run = hash_of(manifests) if any(one.get("kind") == JOB.name for one in manifests) else ""
+        return {one.metadata.name: run for one in instances}
     # The template is the same for all, and large.
     demands = {one.metadata.annotations.get(RERUN, ""): one for one in instances}
     runs = {demand: run_of(configuration, one, template) for demand, one in demands.items()}

@@ -75,6 +75,26 @@ def plan_manifests(draft: Draft) -> None:
             _settle(draft, one.body)
 
 
+def told_jobs(draft: Draft) -> list[JsonObject | None]:
+    """Each job among the manifests, as it fares; None where it is not there, or is another than it should be."""
+    node = _node(draft, [one for one in draft.children if annotation(one, PART).startswith(PREFIX)])
+    found: list[JsonObject | None] = []
+    for number, manifest in enumerate(draft.configuration.spec.broker_manifests):
+        if manifest.get("kind") != JOB.name:
+            continue
+        try:
+            body = desired_object(draft, number, manifest, node)
+        except (ManifestError, TemplateError):
+            found.append(None)
+            continue
+        exists, run = draft.existing(body), annotation(body, HASH)
+        if exists is None:
+            found.append(draft.finished_before(JOB.name, run))
+        else:
+            found.append(told_job(draft, exists, run) if annotation(exists, HASH) == run else None)
+    return found
+
+
 def desired_object(draft: Draft, number: int, manifest: JsonObject, node: str) -> JsonObject:
     """The object of one manifest, with its hash; raise ManifestError or TemplateError."""
     body = rendered(manifest, values(draft, node))
