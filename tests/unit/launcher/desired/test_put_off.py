@@ -159,9 +159,15 @@ def test_events_say_that_it_runs_no_longer_and_not_that_it_has_failed() -> None:
     found = workloads(list(it.children.values()), "instance-1", it.now, logs, put_off(status))
     assert [one.stage for one in found] == ["put-off"]
     told = WorkloadLaunched(
-        namespace="shop", configuration="cams", instance="cams-4294ea", uid="uid-1", kind="Job", workload=PLAIN
+        site="site",
+        namespace="shop",
+        configuration="cams",
+        instance="cams-4294ea",
+        uid="uid-1",
+        kind="Job",
+        workload=PLAIN,
     )
-    (event,) = of_workloads(it.instance, found, {f"Job/{PLAIN}": told}, {})
+    (event,) = of_workloads("site", it.instance, found, {f"Job/{PLAIN}": told}, {})
     assert isinstance(event, WorkloadStopped)
     assert event.cause == "put-off"
-    assert not list(of_workloads(it.instance, found, {f"Job/{PLAIN}": event}, {}))
+    assert not list(of_workloads("site", it.instance, found, {f"Job/{PLAIN}": event}, {}))
