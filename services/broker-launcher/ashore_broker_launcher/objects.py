@@ -64,11 +64,6 @@ def hashed(body: JsonObject) -> JsonObject:
     return {**body, "metadata": {**metadata, "annotations": annotations}}
 
 
-def covers(actual: object, wanted: object) -> bool:
-    """Whether all that is wanted is there: the API server fills in more than was asked for."""
-    if isinstance(wanted, dict) and isinstance(actual, dict):
-        return all(covers(actual.get(name), value) for name, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(actual, list):
-        return len(actual) == len(wanted) and all(map(covers, actual, wanted))
-    # An empty map or list that was applied is often not kept.
-    return actual == wanted or (not wanted and actual is None)
+def says(status: JsonObject | None, wanted: JsonObject) -> bool:
+    """Whether a status says this already, and nothing else of the same things; what is empty may be absent."""
+    return all(((status or {}).get(name) or None) == (value or None) for name, value in wanted.items())

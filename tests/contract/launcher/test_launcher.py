@@ -1,5 +1,6 @@
 """From a device that is seen to an instance and its broker, on a cluster of either kind."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ashore.bus.nats import NatsBus
 from ashore.events import InstanceAdded, InstanceRemoved
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD
+from ashore_broker_launcher.reconciling.parts import GATHER_SECONDS
 from tests.bus_kit import until
 from tests.contract.launcher.conftest import Setup
 from tests.launcher_kit import World, world
@@ -70,14 +72,22 @@ async def test_a_restart_changes_and_tells_nothing(made: World) -> None:
         await made.count(POD, 5)
         await made.hear(*["instance-added"] * 5)
         await made.until(INSTANCE, lambda found: all("phase" in one.get("status", {}) for one in found))
+        await made.until(CONFIGURATION, lambda found: found[0]["status"].get("instances") == 5)
+        await asyncio.sleep(3 * GATHER_SECONDS)
         await parts.queue.idle()
-    before = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await made.objects(INSTANCE)}
+    before = await versions(made)
     told = len(made.told)
     async with made.launcher() as parts:
         await parts.ledger.synced.wait()
         await parts.view.synced()
         await made.see("serial-0", change="changed")
+        await asyncio.sleep(3 * GATHER_SECONDS)
         await parts.queue.idle()
-    after = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in await made.objects(INSTANCE)}
-    assert after == before
+    assert await versions(made) == before
     assert len(made.told) == told
+
+
+async def versions(made: World) -> dict[str, str]:
+    """What changes with every write."""
+    found = [one for kind in (CONFIGURATION, INSTANCE, POD) for one in await made.objects(kind)]
+    return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}

@@ -27,7 +27,7 @@ from ashore_broker_launcher.model import (
     Instance,
     Meta_,
 )
-from ashore_broker_launcher.objects import covers, is_leaving, key_of, label, uid_of
+from ashore_broker_launcher.objects import is_leaving, key_of, label, says, uid_of
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.reading import read_configuration, read_instance
@@ -157,7 +157,7 @@ class ConfigurationPass:
             progress=list(standing.progress.values()),
             leaves=standing.leaves,
         )
-        if covers(body.get("status", {}), status):
+        if says(body.get("status"), status):
             return
         metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
         applied = {"apiVersion": CONFIGURATION.api_version, "kind": CONFIGURATION.name, "metadata": metadata}

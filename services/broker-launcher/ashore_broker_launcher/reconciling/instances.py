@@ -25,7 +25,7 @@ from ashore_broker_launcher.cluster import (
 )
 from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
 from ashore_broker_launcher.model import Configuration, Instance
-from ashore_broker_launcher.objects import covers, is_leaving, key_of, uid_of
+from ashore_broker_launcher.objects import is_leaving, key_of, says, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
@@ -174,7 +174,7 @@ class InstancePass:
 
     async def _write_status(self, found: Plan, body: JsonObject) -> None:
         parts = self._parts
-        if covers(body.get("status", {}), found.status):
+        if says(body.get("status"), found.status):
             return
         metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
         status = {
