@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ashore.bus.nats import NatsBus
-from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD
+from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD, SERVICE
 from ashore_broker_launcher.crds.install import ensure
 from ashore_broker_launcher.launchers.kubernetes.access import from_files
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
@@ -226,3 +226,22 @@ async def test_the_api_server_goes_and_comes_while_devices_do(
         await made.until(POD, all_run(2))
         await made.hear(*["instance-added"] * 3, "instance-removed")
     assert made.times("instance-added") == 3
+
+
+async def test_services_come_with_the_first_broker_and_go_after_the_last(made: World, nodes: Kubelets) -> None:
+    spec = {"ports": [{"port": 80}]}
+    await made.configure(instanceServiceSpec=spec, configurationServiceSpec=spec)
+    async with made.launcher():
+        await made.live()
+        await made.see()
+        (instance,) = await made.count(INSTANCE, 1)
+        await made.until(POD, all_run(1))
+        found = await made.count(SERVICE, 2)
+        selectors = {one["metadata"]["name"]: one["spec"]["selector"] for one in found}
+        name = instance["metadata"]["name"]
+        assert selectors == {
+            f"{name}-svc": {"controller": "akri.sh", "akri.sh/instance": name},
+            "cams-svc": {"controller": "akri.sh", "akri.sh/configuration": "cams"},
+        }
+        await made.see(change="disappeared")
+        await made.until(SERVICE, lambda found: not found)
