@@ -79,7 +79,9 @@ class AgentTarget:
 
 
 @asynccontextmanager
-async def running(configurations: Sequence[Configuration], **settings: str) -> AsyncIterator[AgentTarget]:
+async def running(
+    configurations: Sequence[Configuration], handlers: Configuration | None = None, **settings: str
+) -> AsyncIterator[AgentTarget]:
     """NATS, an agent with these configurations, and a subscriber to all devices."""
     with tempfile.TemporaryDirectory(prefix="ashore-bench-") as name:
         folder = Path(name)
@@ -89,7 +91,8 @@ async def running(configurations: Sequence[Configuration], **settings: str) -> A
             admin = await connect(server.url, name="admin", seed_file=str(server.seed_file("admin")))
             await admin.declare()
             await admin.close()
-            process = _launch(folder, server, configurations, settings)
+            file = {"configurations": list(configurations), "handlers": handlers or {}}
+            process = _launch(folder, server, file, settings)
             try:
                 async with _subscribed(server, process) as target:
                     await target.ready()
@@ -131,11 +134,11 @@ async def _subscribed(server: EmbeddedServer, process: "subprocess.Popen[bytes]"
 
 
 def _launch(
-    folder: Path, server: EmbeddedServer, configurations: Sequence[Configuration], settings: dict[str, str]
+    folder: Path, server: EmbeddedServer, content: Configuration, settings: dict[str, str]
 ) -> "subprocess.Popen[bytes]":
     file = folder / "look-for.yaml"
     # JSON is YAML as well.
-    file.write_text(json.dumps({"configurations": list(configurations)}))
+    file.write_text(json.dumps(content))
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
     environment = inherited | {

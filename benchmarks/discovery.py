@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import structlog
 
 from benchmarks.agent_target import AgentTarget, end_in_order, running, token
+from benchmarks.announcements import MOSQUITTO, announcements
 from benchmarks.onboarding import cpu_ms, memory_mb
 from benchmarks.packets import PAUSE_SECONDS, WIRES
 
@@ -148,6 +149,17 @@ async def packets(arguments: argparse.Namespace) -> None:
             line(name, percentiles(rounds), "ms", "10 s polls")
 
 
+async def mqtt(arguments: argparse.Namespace) -> None:
+    """Print what there is to say of MQTT."""
+    if MOSQUITTO is None:
+        line("mqtt birth", "skipped: mosquitto is not installed")
+        return
+    count = min(arguments.events, _MOST_STRANGERS)
+    rounds = [await announcements(count) for _ in range(arguments.rounds)]
+    line("mqtt birth", percentiles([born for born, _ in rounds]), "ms")
+    line("mqtt will", percentiles([gone for _, gone in rounds]), "ms")
+
+
 async def _across(handler: str, events: int, rounds: int) -> list[list[float]]:
     from tests.discovery.namespaces import lan  # noqa: PLC0415 - it needs pytest
 
@@ -200,6 +212,7 @@ async def main() -> None:
     print(f"\ndiscovery\n  {'to a subscriber of the bus':28} {'ashore, p50 / p99':24} Akri 0.13.26, to its Instance")
     await kernel(arguments)
     await packets(arguments)
+    await mqtt(arguments)
 
 
 if __name__ == "__main__":
