@@ -4,6 +4,7 @@ Only where ASHORE_TEST_NODE=1 asks for it.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -36,11 +37,18 @@ def pod_spec(resource: str, command: str) -> Object:
     return {"hostNetwork": True, "containers": [container], **once}
 
 
-@pytest.fixture
-async def launched(made: World) -> AsyncIterator[World]:
-    """A launcher at work, and an agent on the node that is alive."""
+@asynccontextmanager
+async def at_work(made: World) -> AsyncIterator[None]:
+    """A launcher, and an agent on the node that is alive."""
     async with made.launcher():
         await made.live(NODE, interval=_LONG)
+        yield
+
+
+@pytest.fixture
+async def launched(made: World) -> AsyncIterator[World]:
+    """Have the launcher at work."""
+    async with at_work(made):
         yield made
 
 
@@ -193,3 +201,52 @@ async def test_a_pod_of_a_user_gets_the_device_and_its_slot_is_free_when_it_ends
     assert "opened" in await said(kube, launched, "user")
     await free(launched, instance)
     await is_offered(kube, f"akri.sh/{instance}", "akri.sh/cams")
+
+
+async def test_without_a_launcher_the_only_taker_gets_its_device_and_who_asks_for_any_is_told_why_not(
+    made: World, whole_node: WholeNode, kube: Api
+) -> None:
+    async with at_work(made):
+        await made.configure(capacity=2, brokerSpec=None)
+        await see(made, "cam-1", whole_node.device("camera"))
+        instance = await instance_name(made)
+        await is_offered(kube, f"akri.sh/{instance}", "akri.sh/cams")
+    await run_pod(kube, made, "any", pod_spec("akri.sh/cams", "true"))
+    refused = await in_phase(kube, made, "any", "Failed")
+    assert refused["status"]["reason"] == "UnexpectedAdmissionError"
+    assert "no broker launcher answers" in refused["status"]["message"]
+
+    await run_pod(kube, made, "only", pod_spec(f"akri.sh/{instance}", f"{_SAYS}exec sleep 3600"))
+    await in_phase(kube, made, "only", "Running")
+    assert await usage(made, instance) == {}
+    async with at_work(made):
+
+        async def told() -> bool:
+            return NODE in (await usage(made, instance)).values()
+
+        await until(told, "the launcher knows who has the slot")
+
+
+async def test_a_pod_of_a_user_outlives_its_device_and_has_its_slot_again_when_that_is_back(
+    launched: World, whole_node: WholeNode, kube: Api
+) -> None:
+    device = whole_node.device("camera")
+    await launched.configure(capacity=1, brokerSpec=None)
+    await see(launched, "cam-1", device)
+    instance = await instance_name(launched)
+    await is_offered(kube, f"akri.sh/{instance}", "akri.sh/cams")
+    await run_pod(kube, launched, "user", pod_spec(f"akri.sh/{instance}", f"{_SAYS}exec sleep 3600"))
+    before = await in_phase(kube, launched, "user", "Running")
+    await see(launched, "cam-1", change="disappeared")
+    await launched.count(INSTANCE, 0)
+    await is_offered(kube)
+
+    await see(launched, "cam-1", device)
+    assert await instance_name(launched) == instance
+
+    async def claimed() -> bool:
+        return await usage(launched, instance) == {f"{instance}-0": NODE}
+
+    await until(claimed, "the slot is the node's again")
+    await is_offered(kube, f"akri.sh/{instance}")
+    assert containers(await in_phase(kube, launched, "user", "Running")) == containers(before)
