@@ -7,19 +7,20 @@ connection of their own. Where a device is cut off, its connection is, so that i
 import asyncio
 import json
 import shutil
+import socket
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import aiomqtt
+from paho.mqtt import client as mqtt
 
 from benchmarks.agent_target import AgentTarget, running, token
 from benchmarks.ports import free_port
 
 MOSQUITTO: Final = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 _PAUSE_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.005
 _ANSWER_SECONDS: Final = 20.0
 
 
@@ -46,19 +47,24 @@ async def announcements(count: int) -> tuple[list[float], list[float]]:
 
 async def _one(target: AgentTarget, port: int, number: int) -> tuple[float, float]:
     came, went = target.expect("appeared", number), target.expect("disappeared", number)
-    topic, boot = f"ashore/v1/site/{token(number)}", f"boot-{number}"
-    will = aiomqtt.Will(f"{topic}/death", json.dumps({"boot": boot}), qos=1)
-    client = aiomqtt.Client("127.0.0.1", port, will=will)
-    async with asyncio.timeout(_ANSWER_SECONDS):
-        await client.__aenter__()
-        at = time.time()
-        await client.publish(f"{topic}/birth", json.dumps({"boot": boot}), qos=0)
-        born = await came - at
-        await asyncio.sleep(_PAUSE_SECONDS)
-        connection = client._client.socket()  # noqa: SLF001 - nothing public ends a connection without a goodbye
-        at = time.time()
-        connection.shutdown(2)
-        gone = await went - at
-        with suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+    topic, boot = f"ashore/v1/site/{token(number)}", json.dumps({"boot": f"boot-{number}"})
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+    client.will_set(f"{topic}/death", boot, qos=1)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while not client.is_connected():
+                await asyncio.sleep(_POLL_SECONDS)
+            at = time.time()
+            client.publish(f"{topic}/birth", boot)
+            born = await came - at
+            await asyncio.sleep(_PAUSE_SECONDS)
+            connection = client.socket()
+            assert connection is not None
+            at = time.time()
+            connection.shutdown(socket.SHUT_RDWR)
+            gone = await went - at
+    finally:
+        client.loop_stop()
     return born * 1000, gone * 1000
