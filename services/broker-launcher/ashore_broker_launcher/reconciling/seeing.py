@@ -56,8 +56,10 @@ class Seeing:
         if isinstance(event, DeviceSeen):
             self._put(self._parts.presence.hear(event))
         elif isinstance(event, AgentAlive):
-            # By the time in the envelope: what was said long ago, and is only read now, is no sign of life.
-            self._put(self._parts.presence.alive(event, envelope.time.timestamp()))
+            # What was said long ago and is only read now is no sign of life. Later our clock counts: theirs may be off.
+            at = self._parts.clock()
+            heard_at = at if self.synced.is_set() else min(at, envelope.time.timestamp())
+            self._put(self._parts.presence.alive(event, heard_at))
 
     def _put(self, touched: Iterable[tuple[str, str]]) -> None:
         parts = self._parts
