@@ -67,6 +67,7 @@ async def plugin(server: EmbeddedServer, root: Path) -> AsyncIterator["subproces
         "ASHORE_NATS_URL": server.url,
         "ASHORE_NATS_SEED_FILE": str(server.seed_file("device-plugin")),
         "ASHORE_NODE": "n1",
+        "ASHORE_DATA_DIR": str(root / "data"),
         "ASHORE_HOST": "127.0.0.1",
         "ASHORE_PORT": "0",
         "ASHORE_LOG_LEVEL": "warning",

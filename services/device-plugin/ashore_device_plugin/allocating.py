@@ -1,9 +1,9 @@
 """Gives containers their slots: all that a pod asks for here, or nothing.
 
-A slot that this node has already is given again without a question: the kubelet is the only one who gives away what is
-offered on its node, so whoever had it before is gone. A new slot is the launcher's to grant. Only a slot of a device
-that no other node can see, asked for by the instance's own name, has no other taker: it is given at once, also while
-the launcher is away, which is told later.
+A slot that this node has already, as the launcher knows, is given again without a question: the kubelet is the only
+one who gives away what is offered on its node, so whoever had it before is gone. A new slot is the launcher's to grant.
+Only a slot of a device that no other node can see, asked for by the instance's own name, has no other taker: it is
+given at once, also while the launcher is away, which is told later.
 """
 
 import asyncio
@@ -73,6 +73,11 @@ class Allocator:
         self._claims.drop(claim)
         self.changed(claim)
 
+    def refuse(self, claim: Claim) -> None:
+        """The launcher does not grant what a container has."""
+        self._claims.refuse(claim)
+        self.changed(claim)
+
     async def _container(self, owner: Owner, ids: list[str], order: _Order) -> list[Instance]:
         order.given = []
         found = []
@@ -96,7 +101,7 @@ class Allocator:
         elif had.holder:
             raise AllocationError(f"{id_} is used through the configuration, as {had.virtual}")
         else:
-            had.unused_since = None
+            await self._again(had, order, at_once=not instance.shared)
         return instance
 
     async def _of_configuration(self, owner: Owner, id_: str, order: _Order) -> Instance:
@@ -106,7 +111,7 @@ class Allocator:
         if had is not None:
             instance = self._instances.find(had.key)
             if instance is not None:
-                had.unused_since = None
+                await self._again(had, order)
                 return instance
             await self._leave(had)
         why = "no device of it has room"
@@ -141,6 +146,12 @@ class Allocator:
             claim.told = True
         order.made.append(self._claims.put(claim))
         self.changed(claim)
+
+    async def _again(self, had: Claim, order: _Order, *, at_once: bool = False) -> None:
+        """Whoever had it is gone. Another node may have it, where its device was away and is back."""
+        if not had.told:
+            await self._claim(had, order, at_once=at_once)
+        had.unused_since = None
 
     async def _leave(self, claim: Claim) -> None:
         """Its device is not here any more, so its virtual id is for another one."""

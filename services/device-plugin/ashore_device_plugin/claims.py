@@ -1,7 +1,8 @@
 """Which slots this node has: pure.
 
-A claim is here from before it is asked for until it is given back. The kubelet never says that a container is gone, so
-each is compared with what it says of its containers: who is not in use for a while was left behind.
+A claim is here from before it is asked for until it is given back, also while its instance is away: so a device that
+comes back is still whose it was. The kubelet never says that a container is gone, so each is compared with what it says
+of its containers: who is not in use for a while was left behind.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -66,6 +67,8 @@ class Claims:
         self._of: dict[Key, dict[int, Claim]] = {}
         self._virtual: dict[tuple[str, str], Claim] = {}
         """By namespace and virtual id."""
+        self._refused: dict[tuple[str, str], Claim] = {}
+        """Likewise: what a container has, and the launcher has not granted. Nothing else says which device that is."""
 
     def __iter__(self) -> Iterator[Claim]:
         return (claim for slots in list(self._of.values()) for claim in list(slots.values()))
@@ -85,10 +88,19 @@ class Claims:
         """The claim that was made for an id of a configuration's resource."""
         return self._virtual.get((namespace, id_))
 
+    def refused(self, namespace: str, id_: str) -> Claim | None:
+        """The claim for such an id that was not granted, while a container has the id."""
+        return self._refused.get((namespace, id_))
+
+    def given(self) -> list[Claim]:
+        """What virtual ids were given for."""
+        return [*self._virtual.values(), *self._refused.values()]
+
     def numbers(self, configuration: Key) -> set[int]:
         """Which virtual ids of a configuration are taken here."""
         namespace, name = configuration
-        found = (slot_number(name, id_) for where, id_ in self._virtual if where == namespace)
+        keys = (*self._virtual, *self._refused)
+        found = (slot_number(name, id_) for where, id_ in keys if where == namespace)
         return {number for number in found if number is not None}
 
     def others(self, instance: Instance) -> set[str]:
@@ -102,6 +114,7 @@ class Claims:
         self._of.setdefault(claim.key, {})[claim.slot] = claim
         if claim.virtual:
             self._virtual[claim.namespace, claim.virtual] = claim
+            self._refused.pop((claim.namespace, claim.virtual), None)
         return claim
 
     def drop(self, claim: Claim) -> None:
@@ -112,10 +125,43 @@ class Claims:
         if not self._of.get(claim.key):
             self._of.pop(claim.key, None)
 
-    def drop_instance(self, key: Key) -> None:
-        """The instance is no more, and nor are its slots."""
+    def refuse(self, claim: Claim) -> None:
+        """A container has it, and the launcher does not grant it."""
+        self.drop(claim)
+        if claim.virtual:
+            self._refused[claim.namespace, claim.virtual] = claim
+
+    def restore(self, claims: Iterable[Claim]) -> None:
+        """What an earlier run has given, and nobody else has told of since."""
+        for claim in claims:
+            known = self.virtual(claim.namespace, claim.virtual) or self.find(claim.key, claim.slot)
+            if known is None:
+                self.put(claim)
+
+    def leave(self, key: Key) -> None:
+        """The instance is no more: the launcher knows of no slot of it, and containers still have theirs."""
         for claim in list(self.of(key).values()):
-            self.drop(claim)
+            claim.told = False
+            if claim.unused_since is not None:
+                self.drop(claim)
+
+    def back(self, instance: Instance) -> bool:
+        """Claim again what was not granted and is free by now; whether there is such a slot."""
+        others = self.others(instance)
+        free = [
+            one
+            for one in self._refused.values()
+            if one.key == instance.key and slot_name(instance.name, one.slot) not in others
+        ]
+        tried = [self.try_again(claim) for claim in free]
+        return any(tried)
+
+    def try_again(self, claim: Claim) -> bool:
+        """Claim what was not granted; not where the slot is another container's here."""
+        if self.find(claim.key, claim.slot) is not None:
+            return False
+        self.put(claim)
+        return True
 
     def learn(self, instance: Instance) -> None:
         """What an event says that this node has, and what is not known here: an earlier run has claimed it."""
@@ -148,6 +194,7 @@ class Claims:
                 claim.unused_since = None
             elif claim.unused_since is None:
                 claim.unused_since = now
+        self._refused = {key: claim for key, claim in self._refused.items() if claim.used_as in used}
 
     def begin_anew(self) -> None:
         """What the kubelet has said so far does not count: it was started anew."""
@@ -163,8 +210,8 @@ class Claims:
         return {(one.key, one.slot, one.holder): one for one in self}
 
     def untold(self) -> list[Claim]:
-        """Those of which the launcher does not know."""
-        return [one for one in self if not one.told]
+        """Those of which the launcher does not know, and that are somebody's, as far as was looked."""
+        return [one for one in self if not one.told and one.unused_since is None]
 
     def _learn(self, held: Held) -> None:
         key = held.namespace, held.instance

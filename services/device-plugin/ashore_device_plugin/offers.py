@@ -24,11 +24,15 @@ def instance_offers(instance: Instance, claims: Claims) -> list[Offer]:
 
 
 def configuration_offers(configuration: Key, instances: Sequence[Instance], claims: Claims) -> list[Offer]:
-    """The virtual ids that this node has, and a free one for each instance with room."""
-    taken = claims.numbers(configuration)
+    """The virtual ids that this node has, healthy while their devices are here, and one for each instance with room."""
+    namespace, name = configuration
+    taken, here = claims.numbers(configuration), {instance.key for instance in instances}
     room = sum(1 for instance in instances if has_room(instance, claims))
     free = islice((number for number in count() if number not in taken), room)
-    return [Offer(slot_name(configuration[1], number)) for number in sorted([*taken, *free])]
+    own = ((id_, claims.virtual(namespace, id_)) for id_ in (slot_name(name, number) for number in taken))
+    had = {id_: claim is not None and claim.key in here for id_, claim in own}
+    ids = (slot_name(name, number) for number in sorted([*taken, *free]))
+    return [Offer(id_, had.get(id_, True)) for id_ in ids]
 
 
 def free_slots(instance: Instance, claims: Claims) -> list[int]:

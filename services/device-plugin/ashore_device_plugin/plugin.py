@@ -36,6 +36,7 @@ from ashore_device_plugin.launcher import Launcher
 from ashore_device_plugin.names import PREFIX, Names, Owner, owners
 from ashore_device_plugin.offers import Offer, configuration_offers, instance_offers, preferred
 from ashore_device_plugin.reclaiming import Reclaimer
+from ashore_device_plugin.remembering import Memory
 
 _EVENTS: Final = (InstanceAdded, InstanceChanged, InstanceRemoved)
 
@@ -61,6 +62,7 @@ class DevicePlugin:
         self._cdi = CdiFolder(settings.cdi_dir)
         self._containers = Containers(settings.pod_resources_socket)
         self._site = settings.site
+        self._memory = Memory(settings.data_dir, health)
         launcher = Launcher(bus, settings.site, settings.node)
         self._allocator = Allocator(self.instances, self.claims, launcher, self._claimed)
         self.reclaimer = Reclaimer(
@@ -70,6 +72,7 @@ class DevicePlugin:
             self.names,
             launcher=launcher,
             containers=self._containers,
+            memory=self._memory,
             health=health,
             clock=clock,
             unused_seconds=settings.unused_seconds,
@@ -166,7 +169,7 @@ class DevicePlugin:
 
     async def _begin(self) -> None:
         """Everything has been read: find out what an earlier run has left, then offer."""
-        await self.reclaimer.look()
+        await self.reclaimer.begin()
         self.read = True
         self._write(lambda: self._cdi.clean({one.name for one in self.instances.all()}))
         self._changed(*(owner.resource for one in self.instances.all() for owner in owners(one)))
@@ -181,10 +184,13 @@ class DevicePlugin:
             return
         after = self.instances.find(key)
         if isinstance(event, InstanceRemoved):
-            self.claims.drop_instance(key)
+            self.claims.leave(key)
         self._rename(before, after)
         if after is not None:
+            waits = before is None and len(self.claims.of(key)) > 0
             self.claims.learn(after)
+            if self.claims.back(after) or waits:
+                self.reclaimer.welcome()
         self._changed(*(owner.resource for one in (before, after) if one for owner in owners(one)))
 
     def _rename(self, before: Instance | None, after: Instance | None) -> None:
@@ -199,8 +205,10 @@ class DevicePlugin:
     def _claimed(self, claim: Claim) -> None:
         """A slot is this node's, or is its no more."""
         instance = self.instances.find(claim.key)
-        if instance is not None:
-            self._changed(*(owner.resource for owner in owners(instance)))
+        self._changed(claim.owner.resource, *(owner.resource for owner in (owners(instance) if instance else ())))
+        # What is no more is written with the next look, all of it together.
+        if self.claims.virtual(claim.namespace, claim.virtual) is claim:
+            self._memory.write(self.claims.given())
         if not claim.told:
             self.reclaimer.untold.set()
 

@@ -125,6 +125,7 @@ def settings(root: Path, node: str = "n1", **fields: Any) -> DevicePluginSetting
         "ASHORE_HOST": "127.0.0.1",
         "ASHORE_PORT": "0",
         "ASHORE_NODE": node,
+        "ASHORE_DATA_DIR": str(root / "data"),
         "ASHORE_KUBELET_DIR": str(root / "device-plugins"),
         "ASHORE_POD_RESOURCES_SOCKET": str(root / "pod-resources" / "kubelet.sock"),
         "ASHORE_CHECK_SECONDS": "0.1",

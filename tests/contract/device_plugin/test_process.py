@@ -41,6 +41,7 @@ async def test_it_offers_until_it_is_told_to_stop_and_loads_nothing_that_a_node_
     process = await started(
         ASHORE_NATS_URL=nats_server.url,
         ASHORE_NATS_SEED_FILE=str(nats_server.seed_file("device-plugin")),
+        ASHORE_DATA_DIR=str(root / "data"),
         ASHORE_KUBELET_DIR=str(node.folder),
         ASHORE_POD_RESOURCES_SOCKET=str(node.pods),
     )

@@ -69,6 +69,7 @@ def device_plugin(node: WholeNode, server: EmbeddedServer) -> Iterator[Program]:
         "ASHORE_NATS_URL": server.url,
         "ASHORE_NATS_SEED_FILE": str(server.seed_file("device-plugin")),
         "ASHORE_NODE": NODE,
+        "ASHORE_DATA_DIR": str(node.place.root / "plugin-data"),
         "ASHORE_HOST": "127.0.0.1",
         "ASHORE_PORT": "0",
         "ASHORE_CHECK_SECONDS": "1",

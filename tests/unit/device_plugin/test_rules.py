@@ -186,12 +186,46 @@ def test_what_the_launcher_knows_is_learnt_and_what_it_does_not_know_is_told() -
     assert claims.untold() == [own]
     assert claims.numbers(("default", "cams")) == {0}
     # What was learnt from it, is not true any more, and nobody has, is forgotten; what somebody has is told.
-    claims.look({("akri.sh/cams", "cams-0")}, 0, lambda owner: True)
+    claims.look({("akri.sh/cams", "cams-0"), ("akri.sh/cams-1", "cams-1-0")}, 0, lambda owner: True)
     claims.compare([])
     assert len(claims.untold()) == 2
     claims.look(set(), 1, lambda owner: True)
     claims.compare([])
-    assert claims.untold() == [own]
+    assert list(claims) == [own]
+    assert claims.untold() == []
+
+
+def test_what_was_not_granted_is_claimed_again_when_it_is_free_unless_another_container_here_has_it() -> None:
+    claims = Claims("n1")
+    claim = claims.put(mine(0, "C:cams-0"))
+    claims.refuse(claim)
+    assert claims.find(KEY, 0) is None
+    assert claims.numbers(("default", "cams")) == {0}
+    assert not claims.back(instance(usage={"cams-1-0": "n2"}))
+    assert claims.back(instance())
+    assert claims.virtual("default", "cams-0") is claim
+    claims.refuse(claim)
+    other = claims.put(mine(0))
+    assert not claims.back(instance())
+    assert list(claims) == [other]
+    claims.look(set(), 0, lambda owner: True)
+    assert claims.given() == []
+
+
+def test_what_an_earlier_run_has_given_counts_less_than_what_is_known() -> None:
+    claims = Claims("n1")
+    known = [claims.put(mine(0, "C:cams-0")), claims.put(mine(1))]
+    claims.restore([mine(2, "C:cams-0"), mine(1, "C:cams-1"), mine(3, "C:cams-2")])
+    assert list(claims) == [*known, mine(3, "C:cams-2")]
+
+
+def test_of_an_instance_that_goes_only_what_containers_have_stays() -> None:
+    claims = Claims("n1")
+    had, virtual, left = claims.put(mine(0)), claims.put(mine(1, "C:cams-0")), claims.put(mine(2))
+    had.told = virtual.told = left.told = True
+    claims.look({had.used_as, virtual.used_as}, 0, lambda owner: True)
+    claims.leave(KEY)
+    assert claims.untold() == [had, virtual] == list(claims)
 
 
 def test_an_event_teaches_what_this_node_has_and_not_what_others_have() -> None:
