@@ -74,8 +74,10 @@ class Programs:
 
     async def _environment(self, pod: Object, container: Object, mounts: dict[str, Path]) -> dict[str, str]:
         own = {one["name"]: one.get("value", "") for one in container.get("env", [])}
-        found = {**self.environment, **await self._devices(pod, container), **own}
-        return {name: _placed(value, mounts) for name, value in found.items()} | {"TMPDIR": str(mounts["/tmp"])}
+        found = {**await self._devices(pod, container), **own}
+        placed = {name: _placed(value, mounts) for name, value in found.items()}
+        # What is ours is a path of this machine already.
+        return {**self.environment, **placed, "TMPDIR": str(mounts["/tmp"])}
 
     async def _devices(self, pod: Object, container: Object) -> dict[str, str]:
         wanted = [name for name in container.get("resources", {}).get("limits", {}) if name.startswith(_RESOURCE)]
