@@ -241,3 +241,25 @@ async def test_launchers_of_two_namespaces_leave_each_others_instances_alone(nat
         for made in (one, two):
             assert made.times("instance-removed") == 0
             assert len(await made.names(INSTANCE)) == 1
+
+
+async def test_what_was_written_while_its_instance_went_does_not_stay(made: World) -> None:
+    await made.configure()
+    async with made.launcher():
+        await made.live()
+        await made.see()
+        (instance,) = await made.count(INSTANCE, 1)
+        await made.count(POD, 1)
+        await made.see(change="disappeared")
+        await made.until(INSTANCE, lambda found: not found)
+        # As if the answer to its creation had come only now.
+        await made.cluster.create(POD, pod_of(instance, made.namespace))
+        await made.until(POD, lambda found: not found)
+
+
+def pod_of(instance: Object, namespace: str) -> Object:
+    """A pod that says it serves the instance."""
+    labels = {"controller": "akri.sh", "akri.sh/instance": instance["metadata"]["name"]}
+    metadata = {"name": "late", "namespace": namespace, "labels": labels}
+    containers = [{"name": "b", "image": "example/b"}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}

@@ -207,6 +207,9 @@ class InstancePass:
         self._failures.pop(key, None)
         self._logs.pop(key, None)
         parts.desk.forget(key)
+        # What was being written while the instance went is an orphan, which the cluster would find only later.
+        orphans = [child for child in self._children(key) if not is_leaving(child)]
+        await together(*(self._delete(Doomed(child=child, cause="instance-removed")) for child in orphans))
         for before in parts.ledger.workloads(key).values():
             if telling.is_running(before):
                 await parts.ledger.tell(telling.stopped(before, "instance-removed"))
