@@ -6,12 +6,14 @@ Without the second a pass that follows at once would not see its own work, and d
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from ashore_broker_launcher.cluster import Change, Cluster, JsonObject, Key, Kind, Reflection
 from ashore_broker_launcher.model import INSTANCE_LABEL
 from ashore_broker_launcher.objects import is_leaving, key_of, label, owner_uid, uid_of
 
 Place = tuple[Kind, Key]
+_MOST_GONE: Final = 10_000
 Listener = Callable[[Kind, Change], None]
 
 
@@ -26,6 +28,8 @@ class View:
         self._written: dict[Place, JsonObject] = {}
         self._owned: defaultdict[object, set[Place]] = defaultdict(set)
         """By the uid of the controller, and by namespace and label of the instance."""
+        self._gone: dict[str, None] = {}
+        """The uids of those that went last: an answer about one of them may come after the word that it went."""
 
     def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> bool:
         """Follow this kind as well, from now on or from when `run` runs; whether that is new."""
@@ -85,6 +89,8 @@ class View:
     def wrote(self, kind: Kind, body: JsonObject) -> None:
         """The cluster has answered a write with this."""
         place = kind, key_of(body)
+        if uid_of(body) in self._gone:
+            return
         reflected = self._objects(kind).get(place[1])
         if reflected is None or _version(reflected) < _version(body):
             self._written[place] = body
@@ -107,6 +113,8 @@ class View:
         if body is None:
             return
         place = kind, key_of(body)
+        if change.now is None:
+            self._bury(uid_of(body))
         written = self._written.get(place)
         if written is not None and _outdated(written, change):
             del self._written[place]
@@ -114,6 +122,11 @@ class View:
         if written is None or change.now is None or _version(written) != _version(change.now):
             # Else it is the echo of a write, and whoever wrote has gone on with it already.
             self._changed(kind, change)
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _index(self, place: Place, before: JsonObject | None, now: JsonObject | None) -> None:
         for owner in _owners(before) if before is not None else ():
