@@ -203,6 +203,7 @@ async def test_a_deleted_configuration_takes_everything_along(made: World, nodes
         await made.live()
         await made.see()
         await made.until(POD, all_run(1))
+        await made.hear("workload-launched")
         await made.cluster.delete(CONFIGURATION, made.namespace, "cams")
         for kind in (INSTANCE, POD):
             await made.until(kind, lambda found: not found)
