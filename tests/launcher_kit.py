@@ -18,7 +18,7 @@ from tests.bus_kit import publish
 from tests.unit.launcher.kit import alive, seen
 
 Object = dict[str, Any]
-SECONDS = 30
+SECONDS = 60
 
 
 def configuration(namespace: str, name: str = "cams", **spec: Any) -> Object:
