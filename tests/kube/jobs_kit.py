@@ -68,11 +68,13 @@ class Site:
 
     async def running(self, *instances: str) -> list[Object]:
         """Wait until pods of the jobs of these instances run, and of no other."""
-        return await self.world.until(
+        found = await self.world.until(
             POD,
             lambda found: sorted(of(one) for one in found if runs(one)) == sorted(instances),
             f"jobs of {instances} run",
         )
+        # One that has ended may still be there.
+        return [one for one in found if runs(one)]
 
     async def end(self, instance: str, code: int = 0, log: bytes | None = b"") -> None:
         """The pod of an instance's job ends; without a log its kubelet has none."""
