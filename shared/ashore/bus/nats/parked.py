@@ -12,7 +12,7 @@ from secrets import token_hex
 from ashore import events
 from ashore.bus import BusUnavailable, Letter, LetterGone, letters
 from ashore.bus.nats import calls, jetstream, pull
-from ashore.bus.nats.link import Connection, Link
+from ashore.bus.nats.link import Link
 
 _STREAM = events.DEAD_LETTERS.name
 _BATCH = 32
@@ -20,7 +20,6 @@ _SECONDS = 5.0
 _FORGOTTEN_SECONDS = 30
 _BRIEF: jetstream.JSON = {
     "deliver_policy": "by_start_sequence",
-    "replay_policy": "instant",
     "mem_storage": True,
     "num_replicas": 1,
     "inactive_threshold": _FORGOTTEN_SECONDS * jetstream.NANOSECONDS,
@@ -31,8 +30,7 @@ async def everyone(link: Link, first: int) -> AsyncGenerator[Letter, None]:
     """See `Bus.letters`."""
     connection = await link.connection(calls.PATIENCE_SECONDS)
     name = f"letters-{token_hex(8)}"
-    settings = {"name": name, "ack_policy": "none", "opt_start_seq": first}
-    left = await _make(connection, f"{_STREAM}.{name}", settings)
+    left = await pull.make(connection, _STREAM, name, {**_BRIEF, "ack_policy": "none", "opt_start_seq": first})
     async with aclosing(pull.messages(connection, _STREAM, name, _room)) as messages:
         while left:
             try:
@@ -53,9 +51,7 @@ async def own(link: Link, durable: str, event: str, number: int) -> Letter | Non
     # One at a time until it is acknowledged, which never happens: what comes after the letter stays where it is.
     settings = {"ack_policy": "explicit", "max_ack_pending": 1, "deliver_subject": inbox, "filter_subject": subject}
     async with connection.listen(inbox) as queue:
-        if not await _make(
-            connection, f"{_STREAM}.{name}.{subject}", {"name": name, "opt_start_seq": number, **settings}
-        ):
+        if not await pull.make(connection, _STREAM, name, {**_BRIEF, "opt_start_seq": number, **settings}):
             return None
         async with asyncio.timeout(_SECONDS):
             message = await queue.get()
@@ -79,14 +75,6 @@ async def drop(link: Link, number: int) -> None:
 async def _is_there(link: Link, number: int) -> bool:
     async with aclosing(everyone(link, number)) as found:
         return (first := await anext(found, None)) is not None and first.number == number
-
-
-async def _make(connection: Connection, place: str, settings: jetstream.JSON) -> int:
-    """Make a consumer that lives for one question; the answer is how many messages it has."""
-    config: jetstream.JSON = {**_BRIEF, **settings}
-    info = await jetstream.call(connection, f"CONSUMER.CREATE.{place}", {"stream_name": _STREAM, "config": config})
-    pending = info.get("num_pending")
-    return pending if isinstance(pending, int) else 0
 
 
 async def _room() -> int:
