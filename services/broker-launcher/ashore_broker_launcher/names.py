@@ -39,11 +39,6 @@ def cdi_name(configuration: str, digest: str) -> str:
     return f"{RESOURCE_PREFIX}{configuration}={digest}"
 
 
-def slot_name(owner: str, number: int) -> str:
-    """One of as many slots as an instance, or a configuration, has capacity."""
-    return f"{owner}-{number}"
-
-
 def bus_name(namespace: str, configuration: str) -> str:
     """The name under which agents know a configuration. A namespace has no dot, so no two get one name."""
     return f"{namespace}.{configuration}"

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
+from ashore.slots import slot_name
 from ashore_broker_launcher.cluster import CONFIGURATION, JOB, JsonObject, Key
 from ashore_broker_launcher.desired.phases import as_dict, dicts
 from ashore_broker_launcher.model import CONFIGURATION_LABEL, DEVICE, INSTANCE_LABEL
-from ashore_broker_launcher.names import slot_name
 from ashore_broker_launcher.objects import annotation, key_of, label, owner_uid, uid_of
 from ashore_broker_launcher.reconciling.telling import Stage, Workload
 from ashore_broker_launcher.reconciling.view import View

@@ -27,7 +27,7 @@ from ashore_broker_launcher.model import (
     Instance,
     Meta_,
 )
-from ashore_broker_launcher.objects import is_leaving, key_of, label, says, uid_of
+from ashore_broker_launcher.objects import is_leaving, key_of, label, uid_of
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
 from ashore_broker_launcher.reconciling.reading import read_configuration, read_instance
@@ -63,11 +63,12 @@ class ConfigurationPass:
         told = checks.told(configuration, parts.rules, await self._config_maps(configuration))
         handed, why = await self._hand(key, told)
         self._look_at_its_own(configuration)
-        there = [one for one in self._instances(body) if one.metadata.deletion_timestamp is None]
+        instances = self._instances(body)
+        there = [one for one in instances if one.metadata.deletion_timestamp is None]
         for name in parts.turns.decide(configuration, there, now):
             parts.queue.add(Item("instance", (key[0], name)))
         await self._serve(configuration)
-        await self._write_status(configuration, body, [], handed=handed, why=why)
+        await self._write_status(configuration, body, instances, [], handed=handed, why=why)
         changes_at = opening(configuration.spec.rollout.maintenance_window, now).changes_at
         waits = [] if changes_at is None else [changes_at - now]
         return min([*waits, *([] if handed else [RETRY_SECONDS])], default=None)
@@ -129,23 +130,29 @@ class ConfigurationPass:
         expected = bool(parts.turns.standing(configuration.key).expecting)
         wanted = plan_configuration_service(configuration, existing, pods, expected=expected)
         for doomed in wanted.delete:
-            await parts.cluster.delete(SERVICE, *key_of(doomed.child), uid=uid_of(doomed.child))
-            parts.view.removed(SERVICE, doomed.child)
+            await parts.delete(SERVICE, doomed.child)
         for body in wanted.apply:
             parts.view.wrote(SERVICE, await parts.cluster.apply(SERVICE, body))
 
     async def _refuse(self, body: JsonObject, problems: list[str]) -> None:
         readable = read_configuration(body) or _unreadable(body)
         told = [Problem(reason="Invalid", message=problem) for problem in problems]
-        await self._write_status(readable, body, told, handed=False, why="it is not valid; what was told before holds")
+        why = "it is not valid; what was told before holds"
+        await self._write_status(readable, body, self._instances(body), told, handed=False, why=why)
         for problem in problems:
             await self._parts.recorder.record(body, "Warning", "Invalid", problem)
 
     async def _write_status(
-        self, configuration: Configuration, body: JsonObject, problems: list[Problem], *, handed: bool, why: str
+        self,
+        configuration: Configuration,
+        body: JsonObject,
+        instances: list[Instance],
+        problems: list[Problem],
+        *,
+        handed: bool,
+        why: str,
     ) -> None:
         parts, standing = self._parts, self._parts.turns.standing(configuration.key)
-        instances = self._instances(body)
         self._count(configuration, instances)
         status = configuration_status(
             configuration,
@@ -157,16 +164,7 @@ class ConfigurationPass:
             progress=list(standing.progress.values()),
             leaves=standing.leaves,
         )
-        if says(body.get("status"), status):
-            return
-        metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
-        applied = {"apiVersion": CONFIGURATION.api_version, "kind": CONFIGURATION.name, "metadata": metadata}
-        try:
-            parts.view.wrote(
-                CONFIGURATION, await parts.cluster.apply_status(CONFIGURATION, {**applied, "status": status})
-            )
-        except NotFound:
-            return
+        await parts.write_status(CONFIGURATION, body, status)
 
     def _instances(self, body: JsonObject) -> list[Instance]:
         owned = [one for kind, one in self._parts.view.owned(uid_of(body)) if kind == INSTANCE]

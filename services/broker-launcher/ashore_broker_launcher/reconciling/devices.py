@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from ashore_broker_launcher import names
-from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key, Kind
+from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key
 from ashore_broker_launcher.desired.instances import desired_instance, naming
 from ashore_broker_launcher.model import DEVICE, Configuration
 from ashore_broker_launcher.objects import annotation, is_leaving, key_of, uid_of
@@ -109,14 +109,9 @@ class DevicePass:
         """The instance goes, and what it owns: the cluster would see to that too, but half a second later."""
         parts, key = self._parts, key_of(existing)
         owned = [(kind, body) for kind, body in parts.view.owned(uid_of(existing)) if not is_leaving(body)]
-        await together(*(self._delete(kind, body) for kind, body in ((INSTANCE, existing), *owned)))
+        await together(*(parts.delete(kind, body) for kind, body in ((INSTANCE, existing), *owned)))
         parts.queue.add(Item("instance", key))
         log.info("instance removed", instance="/".join(key), device=annotation(existing, DEVICE))
-
-    async def _delete(self, kind: Kind, body: JsonObject) -> None:
-        await self._parts.cluster.delete(kind, *key_of(body), uid=uid_of(body))
-        self._parts.view.removed(kind, body)
-        self._parts.numbers.writes.labels("delete", kind.name).inc()
 
 
 def _same(existing: JsonObject, wanted: JsonObject) -> bool:

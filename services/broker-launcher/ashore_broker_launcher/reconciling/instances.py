@@ -25,7 +25,7 @@ from ashore_broker_launcher.cluster import (
 )
 from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
 from ashore_broker_launcher.model import Configuration, Instance
-from ashore_broker_launcher.objects import is_leaving, key_of, says, uid_of
+from ashore_broker_launcher.objects import is_leaving, key_of, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
@@ -77,7 +77,7 @@ class InstancePass:
             # Soon a kubelet will have more to say, so the status is written once for both.
             parts.queue.add(Item("instance", key), STATUS_SECONDS)
         else:
-            await self._write_status(found, body)
+            await parts.write_status(INSTANCE, body, found.status)
         self._note(configuration, instance, found)
         await self._tell(instance, causes, put_off(found.status))
         for problem in found.problems:
@@ -127,9 +127,7 @@ class InstancePass:
     async def _delete(self, doomed: Doomed) -> None:
         parts, child = self._parts, doomed.child
         kind = await parts.cluster.kind(child["apiVersion"], child["kind"])
-        await parts.cluster.delete(kind, *key_of(child), uid=uid_of(child))
-        parts.view.removed(kind, child)
-        parts.numbers.writes.labels("delete", kind.name).inc()
+        await parts.delete(kind, child)
         log.info("workload ends", kind=kind.name, name="/".join(key_of(child)), cause=doomed.cause)
 
     async def _apply(self, body: JsonObject, instance: Instance, about: JsonObject) -> None:
@@ -171,23 +169,6 @@ class InstancePass:
         log.warning("workload refused", what=what, instance="/".join(key), reason=str(error))
         await parts.recorder.record(about, "Warning", "BrokerRefused", f"{what} could not be made: {error}")
         parts.queue.add(Item("instance", key))
-
-    async def _write_status(self, found: Plan, body: JsonObject) -> None:
-        parts = self._parts
-        if says(body.get("status"), found.status):
-            return
-        metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
-        status = {
-            "apiVersion": INSTANCE.api_version,
-            "kind": INSTANCE.name,
-            "metadata": metadata,
-            "status": found.status,
-        }
-        try:
-            parts.view.wrote(INSTANCE, await parts.cluster.apply_status(INSTANCE, status))
-        except NotFound:
-            return
-        parts.numbers.writes.labels("status", INSTANCE.name).inc()
 
     async def _tell(self, instance: Instance, causes: Mapping[str, str], waiting: frozenset[str]) -> None:
         parts, key = self._parts, instance.key

@@ -6,8 +6,9 @@ from typing import Final
 from ashore.bus import Bus
 from ashore.events import token_of
 from ashore_broker_launcher.admission.checks import Rules
-from ashore_broker_launcher.cluster import Cluster, Key, Kind
+from ashore_broker_launcher.cluster import Cluster, JsonObject, Key, Kind, NotFound
 from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
+from ashore_broker_launcher.objects import key_of, says, uid_of
 from ashore_broker_launcher.presence import Presence
 from ashore_broker_launcher.reconciling.handing import Handing
 from ashore_broker_launcher.reconciling.index import DeviceIndex
@@ -70,6 +71,24 @@ class Parts:
         """Look at a configuration once for all of its instances that change together; the more it has, the later."""
         count = len(self.turns.standing(configuration).progress)
         self.queue.add(Item("configuration", configuration), GATHER_SECONDS + count / GATHERED_PER_SECOND)
+
+    async def delete(self, kind: Kind, body: JsonObject) -> None:
+        """Delete an object; what follows sees it as leaving."""
+        await self.cluster.delete(kind, *key_of(body), uid=uid_of(body))
+        self.view.removed(kind, body)
+        self.numbers.writes.labels("delete", kind.name).inc()
+
+    async def write_status(self, kind: Kind, body: JsonObject, status: JsonObject) -> None:
+        """Have an object say this, unless it does; one that is gone needs to say nothing."""
+        if says(body.get("status"), status):
+            return
+        metadata = {name: body["metadata"][name] for name in ("name", "namespace")}
+        wanted = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "status": status}
+        try:
+            self.view.wrote(kind, await self.cluster.apply_status(kind, wanted))
+        except NotFound:
+            return
+        self.numbers.writes.labels("status", kind.name).inc()
 
     async def follow(self, kind: Kind) -> None:
         """Have what was made of a kind in view."""

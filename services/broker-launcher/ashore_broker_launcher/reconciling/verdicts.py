@@ -15,6 +15,7 @@ class Verdicts:
         self._view = view
         self._rules = rules
         self._found: dict[Key, tuple[object, list[str]]] = {}
+        self._read: dict[Key, tuple[JsonObject, Configuration]] = {}
 
     def problems(self, key: Key, body: JsonObject) -> list[str]:
         """What is wrong with it, a sentence each."""
@@ -29,11 +30,16 @@ class Verdicts:
         body = self._view.get(CONFIGURATION, key)
         if body is None or is_leaving(body) or self.problems(key, body):
             return None
-        return Configuration.read(body)
+        # Each device and each instance asks, and an object in view is replaced and never changed.
+        before = self._read.get(key)
+        if before is None or before[0] is not body:
+            before = self._read[key] = body, Configuration.read(body)
+        return before[1]
 
     def forget(self, key: Key) -> None:
         """It is no more."""
         self._found.pop(key, None)
+        self._read.pop(key, None)
 
     def _look(self, body: JsonObject) -> list[str]:
         # A list of objects leaves out of each what all of them have.
