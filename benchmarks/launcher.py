@@ -18,7 +18,6 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -27,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ashore.bus.nats import NatsBus, connect
 from ashore.bus.server import EmbeddedServer
-from ashore.events import DeviceSeen, encode, envelope
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD, Change
 from ashore_broker_launcher.crds.install import ensure
 from ashore_broker_launcher.launchers.kubernetes.access import from_files
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from benchmarks.onboarding import cpu_ms, memory_mb
+from tests.bus_kit import publish
 from tests.kube import binaries
 from tests.kube.api import Api
 from tests.kube.control_plane import ControlPlane, free_ports
@@ -100,19 +99,12 @@ class Target:
         """Say that a device is there, or not; the answer is when."""
         self._revision += 1
         event = seen(key, revision=self._revision, change=change, shared=True, configurations=(f"{self.place}.cams",))
-        return await self._publish(event)
-
-    async def _publish(self, event: DeviceSeen) -> float:
-        identity = token_hex(8)
-        body = encode(envelope(event, source="/bench", id=identity, time=datetime.now(UTC)))
         began = time.monotonic()
-        await self.bus.publish(event.subject, body, id=identity)
+        await publish(self.bus, event, token_hex(8))
         return began
 
     async def live(self) -> None:
-        event, identity = alive(), token_hex(8)
-        body = encode(envelope(event, source="/bench", id=identity, time=datetime.now(UTC)))
-        await self.bus.publish(event.subject, body, id=identity)
+        await publish(self.bus, alive(), token_hex(8))
 
     async def watch(self) -> None:
         await self.cluster.reflect(POD, namespace=self.place).run(self._note)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ashore.bus.nats import NatsBus
 from ashore_broker_launcher.cluster import Cluster
 from ashore_broker_launcher.crds.install import ensure
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
@@ -13,6 +14,7 @@ from ashore_broker_launcher.launchers.kubernetes.access import from_files
 from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluster
 from tests.kube.api import Api
 from tests.kube.users import namespace
+from tests.launcher_kit import World, world
 
 
 class Setup(NamedTuple):
@@ -47,3 +49,10 @@ def cluster(setup: Setup) -> Cluster:
 def place(setup: Setup) -> str:
     """Give the namespace alone."""
     return setup.namespace
+
+
+@pytest.fixture
+async def made(setup: Setup, nats_bus: NatsBus) -> AsyncIterator[World]:
+    """Make a world on a real bus."""
+    async with world(nats_bus, setup.cluster, setup.namespace) as found:
+        yield found

@@ -1,24 +1,12 @@
 """From a device that is seen to an instance and its broker, on a cluster of either kind."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-
-from ashore.bus.nats import NatsBus
 from ashore.events import InstanceAdded, InstanceRemoved
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, POD
 from ashore_broker_launcher.reconciling.parts import GATHER_SECONDS
 from tests.bus_kit import until
-from tests.contract.launcher.conftest import Setup
-from tests.launcher_kit import World, world
-
-
-@pytest.fixture
-async def made(setup: Setup, nats_bus: NatsBus) -> AsyncIterator[World]:
-    """A world on a real bus."""
-    async with world(nats_bus, setup.cluster, setup.namespace) as found:
-        yield found
+from tests.launcher_kit import World
 
 
 async def test_a_device_that_is_seen_becomes_an_instance_with_a_broker(made: World) -> None:

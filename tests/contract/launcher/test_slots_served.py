@@ -1,10 +1,8 @@
 """Device plugins ask for slots, and the launcher keeps in the instance who has which."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import pytest
 
 from ashore.bus import NoResponder
 from ashore.bus.nats import NatsBus
@@ -13,15 +11,7 @@ from ashore.slots import CLAIM, RELEASE, Claim, ClaimAnswer, Release, ReleaseAns
 from ashore_broker_launcher.cluster import INSTANCE, NODE
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.bus_kit import until
-from tests.contract.launcher.conftest import Setup
 from tests.launcher_kit import World, world
-
-
-@pytest.fixture
-async def made(setup: Setup, nats_bus: NatsBus) -> AsyncIterator[World]:
-    """A world on a real bus."""
-    async with world(nats_bus, setup.cluster, setup.namespace) as found:
-        yield found
 
 
 async def claim(made: World, instance: str, slot: int, node: str = "node-a", holder: str = "") -> ClaimAnswer:

@@ -1,7 +1,7 @@
 """What must not go wrong: collisions, foreign objects, a bus that is away, configurations that cannot work."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,7 @@ from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import CONFIG_MAP, CONFIGURATION, EVENT, INSTANCE, POD
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.bus_kit import join, until
-from tests.contract.launcher.conftest import Setup
 from tests.launcher_kit import Object, World, configuration, world
-
-
-@pytest.fixture
-async def made(setup: Setup, nats_bus: NatsBus) -> AsyncIterator[World]:
-    """A world on a real bus."""
-    async with world(nats_bus, setup.cluster, setup.namespace) as found:
-        yield found
 
 
 def twins() -> tuple[str, str]:
