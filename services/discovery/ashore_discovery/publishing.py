@@ -8,13 +8,13 @@ one when the snapshot is complete is no longer there.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import structlog
 
 from ashore.bus import Bus, BusError, BusUnavailable
-from ashore.events import DeviceSeen, Event, EventError, encode, envelope
+from ashore.bus.telling import tell
+from ashore.events import DeviceSeen, Event, EventError
 
 AT_ONCE: Final = 64
 """So many events are on their way at once: a server that syncs its disk takes them together."""
@@ -82,9 +82,7 @@ class Publisher:
 
     async def send(self, event: Event, identity: str) -> None:
         """Publish one event now; raise BusError."""
-        time = datetime.fromtimestamp(self._clock(), UTC)
-        wrapped = envelope(event, source=self._source, id=identity, time=time)
-        await self._bus.publish(event.subject, encode(wrapped), id=identity)
+        await tell(self._bus, event, source=self._source, identity=identity, at=self._clock())
 
     async def close(self, seconds: float) -> None:
         """Tell what waits, but not for longer than this, and end."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from ashore.bus import Bus, NoResponder
+from ashore.bus.telling import tell
 from ashore.client.errors import ClientError
-from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Event, Match, Value, encode, envelope, open_event
+from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Event, Match, Value, open_event
 
 QUIET_SECONDS: Final = 0.7
 """After so long without one, all agents that the stream knows have been read."""
@@ -221,9 +223,7 @@ class DiscoveryClient:
         await self._publish(ConfigurationSet(site=site, token=token, configuration=null, ruling=raw))
 
     async def _publish(self, event: Event) -> None:
-        identity = token_hex(16)
-        wrapped = envelope(event, source="/cli", id=identity, time=datetime.now(UTC))
-        await self._bus.publish(event.subject, encode(wrapped), id=identity)
+        await tell(self._bus, event, source="/cli", identity=token_hex(16), at=time.time())
 
     async def _kept(self, subject: str, seconds: float) -> list[Event]:
         """What the stream has kept of these subjects until now, as far as it can be read in this time."""

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from datetime import UTC, datetime
 from secrets import token_hex
 
 import msgspec
 import structlog
 
 from ashore.bus import Bus
-from ashore.events import ConfigurationSet, EventError, encode, envelope, open_event
+from ashore.bus.telling import tell
+from ashore.events import ConfigurationSet, EventError, open_event
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import JsonObject, Key
 from ashore_broker_launcher.reconciling.ledger import SOURCE
@@ -56,9 +56,7 @@ class Handing:
             return False
         raw = msgspec.Raw(msgspec.json.encode(document))
         event, identity = ConfigurationSet(site=self._site, token=token, configuration=raw), token_hex(16)
-        time = datetime.fromtimestamp(self._clock(), UTC)
-        wrapped = envelope(event, source=SOURCE, id=identity, time=time)
-        await self._bus.publish(event.subject, encode(wrapped), id=identity)
+        await tell(self._bus, event, source=SOURCE, identity=identity, at=self._clock())
         self._note(token, document)
         return True
 

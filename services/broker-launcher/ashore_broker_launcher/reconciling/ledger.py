@@ -8,12 +8,12 @@ and the bus takes the same one only once.
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import structlog
 
 from ashore.bus import Bus
+from ashore.bus.telling import tell
 from ashore.events import (
     Event,
     EventError,
@@ -24,8 +24,6 @@ from ashore.events import (
     WorkloadFinished,
     WorkloadLaunched,
     WorkloadStopped,
-    encode,
-    envelope,
     open_event,
 )
 from ashore_broker_launcher.cluster import Key
@@ -109,8 +107,7 @@ class Ledger:
         """Tell this; raise BusError."""
         identity = f"{event.uid}/{event.name}/{hash_of(event)}/{self._before(event)}"
         at = self._clock()
-        wrapped = envelope(event, source=SOURCE, id=identity, time=datetime.fromtimestamp(at, UTC))
-        self._note(await self._bus.publish(event.subject, encode(wrapped), id=identity), event, at)
+        self._note(await tell(self._bus, event, source=SOURCE, identity=identity, at=at), event, at)
 
     def _before(self, event: Event) -> int:
         if isinstance(event, WorkloadLaunched):
