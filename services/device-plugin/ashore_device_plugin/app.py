@@ -1,17 +1,9 @@
-"""The device plugin, put together, from its start to its end.
-
-It does not use `ashore.service`, which brings a web server and FDO's limits along: an edge image has neither. The order
-of things is the same: settings, logs, bus, tasks, signals; exit code 2 for settings that cannot be used, 1 for whatever
-else keeps it from running.
-"""
+"""The device plugin, put together, from its start to its end (`ashore.edge`)."""
 
 import asyncio
 import gc
 import logging
-import os
 import resource
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -19,21 +11,17 @@ from typing import Final
 import msgspec
 import structlog
 
-from ashore import telemetry
-from ashore.bus import Bus, BusError
-from ashore.config import SettingsError
+from ashore import edge
+from ashore.bus import Bus
 from ashore.memory import settle
 from ashore.responder import Answer, Responder, Responses
-from ashore.supervise import Supervisor, TaskCrashedError
+from ashore.supervise import Supervisor
 from ashore.telemetry import METRICS_TYPE, Metrics
-from ashore.tls import TlsError, client_context
 from ashore_device_plugin.config import DevicePluginSettings
 from ashore_device_plugin.health import Health
 from ashore_device_plugin.kubelet.sockets import AnotherPluginError
 from ashore_device_plugin.plugin import DevicePlugin
 
-EXIT_SETTINGS: Final = 2
-EXIT_FAILED: Final = 1
 _SETTLE_SECONDS: Final = 3.0
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -79,12 +67,7 @@ def _responses(plugin: DevicePlugin, bus: Bus, supervisor: Supervisor, metrics: 
         return Answer(200, msgspec.json.encode({"alive": True}))
 
     async def readyz() -> Answer:
-        reasons = plugin.waits_for()
-        for check in (bus.check, supervisor.check):
-            try:
-                await check()
-            except (BusError, TaskCrashedError) as error:
-                reasons.append(str(error))
+        reasons = [*plugin.waits_for(), *await edge.unready(bus.check, supervisor.check)]
         told = {"ready": not reasons, "reasons": reasons, "problems": plugin.health.problems()}
         return Answer(503 if reasons else 200, msgspec.json.encode(told))
 
@@ -102,44 +85,5 @@ def _collect_seldom() -> None:
 
 def run() -> int:
     """Run the device plugin until it is told to stop; the answer is the process's exit code."""
-    try:
-        settings = DevicePluginSettings.load(os.environ)
-    except SettingsError as error:
-        sys.stderr.write("".join(f"device-plugin: {problem}\n" for problem in error.problems))
-        return EXIT_SETTINGS
-    telemetry.configure(settings.log_level, settings.log_format)
-    structlog.contextvars.bind_contextvars(service="device-plugin")
-    for warning in DevicePluginSettings.warnings(os.environ):
-        log.warning(warning)
     _collect_seldom()
-    try:
-        asyncio.run(_main(settings))
-    except TlsError as error:
-        log.error("ASHORE_NATS_CA cannot be used", reason=str(error))  # noqa: TRY400 - as below
-        return EXIT_FAILED
-    except (AnotherPluginError, OSError) as error:
-        log.error(str(error))  # noqa: TRY400 - a traceback would hide the sentence that says what to do
-        return EXIT_FAILED
-    except Exception:
-        log.exception("the service failed")
-        return EXIT_FAILED
-    return 0
-
-
-async def _main(settings: DevicePluginSettings) -> None:
-    from ashore.bus.nats import connect  # noqa: PLC0415 - settings that are wrong are told before NATS is loaded
-
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if settings.plain_buses():
-        log.warning("NATS is asked in plain text, which others on the way can read: begin ASHORE_NATS_URL with tls://")
-    seed = settings.nats_seed.reveal() if settings.nats_seed else None
-    tls = client_context(settings.nats_ca) if settings.nats_ca else None
-    bus = await connect(settings.nats_url, name="device-plugin", seed=seed, tls=tls)
-    try:
-        async with running(settings, bus, Metrics()):
-            await stop.wait()
-    finally:
-        await bus.close()
-    log.info("stopped")
+    return edge.run("device-plugin", DevicePluginSettings, running, told=(AnotherPluginError, OSError))

@@ -1,14 +1,6 @@
-"""The discovery agent, put together, from its start to its end.
-
-It does not use `ashore.service`, which brings a web server and FDO's limits along: an edge image has neither. The order
-of things is the same: settings, logs, bus, tasks, signals; exit code 2 for settings that cannot be used, 1 for whatever
-else keeps it from running.
-"""
+"""The discovery agent, put together, from its start to its end (`ashore.edge`)."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -16,14 +8,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from ashore import telemetry
-from ashore.bus import Bus, BusError
-from ashore.config import SettingsError
+from ashore import edge
+from ashore.bus import Bus
 from ashore.files import FilesError, private_directory
 from ashore.responder import Answer, Responder, Responses
-from ashore.supervise import Supervisor, TaskCrashedError
+from ashore.supervise import Supervisor
 from ashore.telemetry import METRICS_TYPE, Metrics
-from ashore.tls import TlsError, client_context
 from ashore_discovery.agent import Agent, Place, steady_clock
 from ashore_discovery.api import Api
 from ashore_discovery.config import DiscoverySettings
@@ -40,8 +30,6 @@ from ashore_discovery.store import State, Store
 if TYPE_CHECKING:
     from ashore_discovery.listening.akri.reception import AkriReception
 
-EXIT_SETTINGS: Final = 2
-EXIT_FAILED: Final = 1
 CLOSE_SECONDS: Final = 3.0
 _GATHER_SECONDS: Final = 0.1
 """Changes of configurations that come together are taken together."""
@@ -182,12 +170,7 @@ def _responses(found: Discovery, supervisor: Supervisor, metrics: Metrics) -> Re
         return Answer(200 if alive else 503, msgspec.json.encode({"alive": alive}))
 
     async def readyz() -> Answer:
-        reasons = []
-        for check in (found.bus.check, supervisor.check):
-            try:
-                await check()
-            except (BusError, TaskCrashedError) as error:
-                reasons.append(str(error))
+        reasons = await edge.unready(found.bus.check, supervisor.check)
         return Answer(503 if reasons else 200, msgspec.json.encode({"ready": not reasons, "reasons": reasons}))
 
     async def numbers() -> Answer:
@@ -199,43 +182,4 @@ def _responses(found: Discovery, supervisor: Supervisor, metrics: Metrics) -> Re
 
 def run() -> int:
     """Run the agent until it is told to stop; the answer is the process's exit code."""
-    try:
-        settings = DiscoverySettings.load(os.environ)
-    except SettingsError as error:
-        sys.stderr.write("".join(f"discovery: {problem}\n" for problem in error.problems))
-        return EXIT_SETTINGS
-    telemetry.configure(settings.log_level, settings.log_format)
-    structlog.contextvars.bind_contextvars(service="discovery")
-    for warning in DiscoverySettings.warnings(os.environ):
-        log.warning(warning)
-    try:
-        asyncio.run(_main(settings))
-    except TlsError as error:
-        log.error("ASHORE_NATS_CA cannot be used", reason=str(error))  # noqa: TRY400 - as below
-        return EXIT_FAILED
-    except (FilesError, OSError) as error:
-        log.error(str(error))  # noqa: TRY400 - a traceback would hide the sentence that says what to do
-        return EXIT_FAILED
-    except Exception:
-        log.exception("the service failed")
-        return EXIT_FAILED
-    return 0
-
-
-async def _main(settings: DiscoverySettings) -> None:
-    from ashore.bus.nats import connect  # noqa: PLC0415 - settings that are wrong are told before NATS is loaded
-
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if settings.plain_buses():
-        log.warning("NATS is asked in plain text, which others on the way can read: begin ASHORE_NATS_URL with tls://")
-    seed = settings.nats_seed.reveal() if settings.nats_seed else None
-    tls = client_context(settings.nats_ca) if settings.nats_ca else None
-    bus = await connect(settings.nats_url, name="discovery", seed=seed, tls=tls)
-    try:
-        async with running(settings, bus, Metrics()):
-            await stop.wait()
-    finally:
-        await bus.close()
-    log.info("stopped")
+    return edge.run("discovery", DiscoverySettings, running, told=(FilesError, OSError))
