@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from ashore.events import DeviceSeen
+from ashore.events import DeviceSeen, handler_token
 from ashore_discovery.configurations.document import Configuration, JsonObject
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.health import Health
@@ -141,7 +141,7 @@ class Agent:
             self._wants = wanted
             self.desk.use(wanted)
             self._take(self.tracker.rematch(self._clock()))
-        self._close_unasked({self._catalogue.spelt(one.handler) for one in configurations})
+        self._close_unasked({handler_token(one.handler) for one in configurations})
         problems = await self.listeners.arrange(wanted, settings, interfaces)
         self._configured = True
         if problems:

@@ -18,6 +18,7 @@ from ashore.events.discovery import (
     Mount,
     State,
     Value,
+    handler_token,
 )
 from ashore.events.envelopes import (
     EVENTS,
@@ -107,6 +108,7 @@ __all__ = [
     "decode",
     "encode",
     "envelope",
+    "handler_token",
     "open_event",
     "stream_of",
     "token_of",

@@ -4,6 +4,7 @@ The last message on a subject is the state: of a device on `device-seen`, of an 
 configuration on `configuration-set`. Times are milliseconds since 1970, since latencies are read from them.
 """
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -20,6 +21,12 @@ Site = Annotated[Token, Meta(description="The site")]
 Node = Annotated[Token, Meta(description="The node whose agent says so")]
 Mode = Literal["starting", "events", "polling", "degraded", "failed", "stopped"]
 State = Literal["present", "suspect", "absent", "unknown", "gone"]
+
+
+def handler_token(name: str) -> str:
+    """A discovery handler as we spell it: Akri writes `debugEcho`, and lets others write what they like."""
+    words = re.sub(r"([A-Z])", r"-\1", name).lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
 class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):

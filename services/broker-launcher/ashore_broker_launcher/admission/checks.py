@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ashore.events import handler_token
 from ashore_broker_launcher import names
 from ashore_broker_launcher.admission import handlers
 from ashore_broker_launcher.admission.brokers import broker_problems
 from ashore_broker_launcher.admission.manifests import manifest_problems
 from ashore_broker_launcher.admission.schemas import Schema, unknown_key
 from ashore_broker_launcher.cluster import CONFIGURATION, JsonObject, Key
-from ashore_broker_launcher.desired.handed_out import HandedOut, World, handed_out, spelt
+from ashore_broker_launcher.desired.handed_out import HandedOut, World, handed_out
 from ashore_broker_launcher.model import Configuration, ConfigurationSpec, ObjectError
 
 _OBJECT: Final = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -128,7 +129,7 @@ def _manifests(configuration: Configuration, rules: Rules) -> Iterator[str]:
 
 def _warnings(configuration: Configuration) -> Iterator[str]:
     handler = configuration.spec.discovery_handler
-    name = spelt(handler.name)
+    name = handler_token(handler.name)
     if name not in handlers.known():
         yield (
             f"discoveryHandler.name: ashore has no handler '{handler.name[:64]}', so nothing is found until one of "

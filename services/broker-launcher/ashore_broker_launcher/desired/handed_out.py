@@ -8,12 +8,12 @@ of secrets.
 
 import base64
 import binascii
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from ashore.events import handler_token
 from ashore_broker_launcher.cluster import JsonObject, Key
 from ashore_broker_launcher.desired.details import DetailsError, read
 from ashore_broker_launcher.model import Configuration, DiscoveryProperty, KeyReference
@@ -53,12 +53,6 @@ class _Value(msgspec.Struct, frozen=True):
     secret: str | None = None
 
 
-def spelt(handler: str) -> str:
-    """A handler's name as we spell it: Akri writes `debugEcho`, and lets others write what they like."""
-    words = re.sub(r"([A-Z])", r"-\1", handler).lower()
-    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
-
-
 def references(configuration: Configuration) -> set[Key]:
     """The ConfigMaps that it names."""
     found = (_reference(one, secret=False) for one in _properties(configuration))
@@ -67,7 +61,7 @@ def references(configuration: Configuration) -> set[Key]:
 
 def handed_out(configuration: Configuration, world: World) -> HandedOut:
     """What agents are told of it."""
-    handler = spelt(configuration.spec.discovery_handler.name)
+    handler = handler_token(configuration.spec.discovery_handler.name)
     if not handler:
         return HandedOut(problems=["spec.discoveryHandler.name has neither a letter nor a digit"])
     problems: list[str] = []

@@ -10,12 +10,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from ashore.events import DeviceSeen, Match
+from ashore.events import DeviceSeen, Match, handler_token
 from ashore_broker_launcher import names
 from ashore_broker_launcher.admission import checks
 from ashore_broker_launcher.cluster import CONFIGURATION, JsonObject
 from ashore_broker_launcher.desired.brokers import World, plan
-from ashore_broker_launcher.desired.handed_out import spelt
 from ashore_broker_launcher.desired.instances import desired_instance, naming
 from ashore_broker_launcher.desired.services import configuration_service, instance_service
 from ashore_broker_launcher.model import Configuration, Instance, ObjectError
@@ -141,7 +140,7 @@ class Explainer:
 
 
 def _guess(configuration: Configuration, seen: Sequence[DeviceSeen]) -> tuple[Wanted, str]:
-    handler = spelt(configuration.spec.discovery_handler.name)
+    handler = handler_token(configuration.spec.discovery_handler.name)
     by = {facet.partition(":")[0] for one in seen for facet in one.facets} | {one.handler for one in seen}
     if handler not in by:
         return "no", f"the handler {handler} does not see it"

@@ -5,10 +5,10 @@ handler that cannot be imported is told as such, and everything else goes on.
 """
 
 import importlib.metadata
-import re
 from collections.abc import Iterable
 from typing import Final
 
+from ashore.events import handler_token
 from ashore_discovery.handler import Handler
 from ashore_discovery.matching.desk import AnyHandler
 
@@ -44,15 +44,9 @@ class Catalogue:
         """Whether the name belongs to a package that is installed."""
         return name in self._points
 
-    @staticmethod
-    def spelt(name: str) -> str:
-        """As we spell it: Akri writes `debugEcho`, and lets others write what they like."""
-        words = re.sub(r"([A-Z])", r"-\1", name).lower()
-        return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
-
     def load(self, name: str) -> AnyHandler:
         """The handler, imported; raise NoSuchHandlerError."""
-        name = self.spelt(name)
+        name = handler_token(name)
         if name in self._loaded:
             return self._loaded[name]
         point = self._points.get(name)

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ashore.events import handler_token
 from ashore_broker_launcher.admission import handlers, udev
 from ashore_broker_launcher.admission.checks import Rules, problems, told
 from ashore_broker_launcher.admission.filters import filter_problems
-from ashore_broker_launcher.desired.handed_out import spelt
 from ashore_broker_launcher.model import Configuration
 from ashore_discovery.configurations.document import Configuration as AgentsConfiguration
 from ashore_discovery.configurations.schema import read
 from ashore_discovery.handlers.udev.rules import RuleError, parse
-from ashore_discovery.listening.catalogue import Catalogue
 from ashore_discovery.matching.filters import Filter
 from docs import discovery, generate
 from tests.kube.akri_samples import samples
@@ -55,9 +54,20 @@ def test_a_copy_of_what_stands_elsewhere_is_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == generate.copies()[path], "run `make docs`"
 
 
-@pytest.mark.parametrize("name", ["debugEcho", "udev", "Home_Made", "http.json", "OPCUA", "a--b", ""])
-def test_a_handler_is_spelt_as_agents_spell_it(name: str) -> None:
-    assert spelt(name) == Catalogue.spelt(name)
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("debugEcho", "debug-echo"),
+        ("udev", "udev"),
+        ("Home_Made", "home-made"),
+        ("http.json", "http-json"),
+        ("OPCUA", "o-p-c-u-a"),
+        ("a--b", "a-b"),
+        ("", ""),
+    ],
+)
+def test_a_handler_is_spelt_in_one_way_by_launcher_and_agents(name: str, token: str) -> None:
+    assert handler_token(name) == token
 
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda one: one["metadata"]["name"])

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from ashore.events import handler_token
 from ashore_discovery.limits import Network
 from ashore_discovery.listening.catalogue import Catalogue
 
@@ -191,7 +192,7 @@ class Book:
             log.warning("the registrations cannot be written", file=str(self._file), reason=str(error))
 
     def _family(self, kept: Kept) -> Family:
-        token = self._catalogue.spelt(kept.name)
+        token = handler_token(kept.name)
         if not 0 < len(token) <= _LONGEST_NAME:
             raise EndpointError("a name has 1 to 57 letters and digits")
         if self._catalogue.installed(token):
