@@ -11,12 +11,15 @@ from typing import Any, Final
 import msgspec
 
 from ashore_device_plugin.giving import Given
-from ashore_device_plugin.instances import Instance
+from ashore_device_plugin.instances import Instance, Key
 
 VERSION: Final = "0.6.0"
 _FILES: Final = "ashore-*.json"
-_CLASS: Final = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
-"""The form of a class: configurations with a dot in their names, or a digit before all, have none."""
+_CLASS: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]")
+"""The form of a class: a configuration whose name begins with a digit has none.
+
+One letter would be a class, but containerd 2.3 panics when it reads that, and whenever it starts again.
+"""
 
 
 class CdiFolder:
@@ -24,18 +27,24 @@ class CdiFolder:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._written: dict[str, Key] = {}
+        """Whose the file is: instances of two namespaces may have one name."""
 
     def names(self, instance: Instance) -> list[str]:
-        """The name of a device for the kubelet, where there is a file for it."""
-        return [instance.cdi_name] if self._folder and _CLASS.fullmatch(instance.configuration) else []
+        """The name of a device for the kubelet, where there is a file for it: no container starts with another."""
+        return [instance.cdi_name] if self._written.get(instance.name) == instance.key else []
 
     def write(self, instance: Instance, given: Given) -> None:
         """Say what belongs to a device; raise OSError."""
-        if self._folder is None or not self.names(instance):
+        if self._folder is None or not _CLASS.fullmatch(instance.configuration):
             return
-        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path = self._folder / _file(instance.name)
-        body = msgspec.json.format(msgspec.json.encode(document(instance, given)), indent=2)
+        self._written.pop(instance.name, None)
+        self._replace(self._folder / _file(instance.name), document(instance, given))
+        self._written[instance.name] = instance.key
+
+    def _replace(self, path: Path, said: dict[str, Any]) -> None:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        body = msgspec.json.format(msgspec.json.encode(said), indent=2)
         if path.exists() and path.read_bytes() == body:
             return
         draft = path.with_suffix(".new")
@@ -44,6 +53,7 @@ class CdiFolder:
 
     def remove(self, instance: str) -> None:
         """The device is no more; raise OSError."""
+        self._written.pop(instance, None)
         if self._folder is not None:
             (self._folder / _file(instance)).unlink(missing_ok=True)
 

@@ -108,6 +108,17 @@ async def test_cdi_files_of_devices_that_went_meanwhile_are_removed_and_without_
         assert got.cdi == []
 
 
+async def test_a_device_whose_own_resource_would_have_too_long_a_name_is_told_without_cdi(
+    nats_server: EmbeddedServer, root: Path, node: FakeKubelet, slots: Launcher
+) -> None:
+    name = "c" * 60
+    await slots.add(f"{name}-4294ea", properties={"URL": "http://cam"})
+    async with plugin(nats_server, root, cdi_dir=root / "cdi") as found:
+        await ready(found, 1)
+        (got,) = await node.allocate(f"akri.sh/{name}", [f"{name}-0"])
+        assert (got.env["URL"], got.cdi) == ("http://cam", [])
+
+
 async def test_a_container_with_two_devices_of_a_configuration_can_tell_them_apart(
     nats_server: EmbeddedServer, root: Path, node: FakeKubelet, slots: Launcher
 ) -> None:

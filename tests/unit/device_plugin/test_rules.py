@@ -1,5 +1,7 @@
 """The pure parts of the device plugin: which instances hold, whose a resource is, what is offered, what is claimed."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,13 +257,36 @@ def test_a_path_that_is_none_is_left_out(path: str) -> None:
     assert (found.device_nodes, found.mounts) == ([], [])
 
 
-@pytest.mark.parametrize("name", ["1cams", "a.b"])
-def test_a_configuration_whose_name_is_no_class_has_no_name_in_cdi(name: str, tmp_path: object) -> None:
-    from pathlib import Path
+@pytest.mark.parametrize("name", ["cams", "a.b", "plant-1.cams"])
+def test_a_device_has_a_name_in_cdi_while_there_is_a_file_of_it(name: str, tmp_path: Path) -> None:
+    folder, one = CdiFolder(tmp_path), instance(f"{name}-1", configuration=name)
+    assert folder.names(one) == []
+    folder.write(one, given_for([one]))
+    assert folder.names(one) == [f"akri.sh/{name}=1"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"ashore-{name}-1.json"]
+    folder.remove(one.name)
+    assert folder.names(one) == list(tmp_path.iterdir()) == []
 
-    folder = CdiFolder(Path(str(tmp_path)))
-    assert folder.names(instance(f"{name}-1", configuration=name)) == []
-    assert folder.names(instance()) == ["akri.sh/cams=1"]
+
+@pytest.mark.parametrize("name", ["1cams", "c", "1"])
+def test_a_configuration_whose_name_is_no_class_has_no_file_and_no_name_in_cdi(name: str, tmp_path: Path) -> None:
+    folder, one = CdiFolder(tmp_path), instance(f"{name}-1", configuration=name)
+    folder.write(one, given_for([one]))
+    assert folder.names(one) == list(tmp_path.iterdir()) == []
+
+
+def test_the_file_of_another_namespace_is_no_file_of_a_device(tmp_path: Path) -> None:
+    folder, one = CdiFolder(tmp_path), instance()
+    folder.write(one, given_for([one]))
+    assert folder.names(instance(namespace="other")) == []
+
+
+def test_a_device_whose_file_cannot_be_written_has_no_name_in_cdi(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder, one = CdiFolder(tmp_path / "file"), instance()
+    with pytest.raises(OSError, match="exists"):
+        folder.write(one, given_for([one]))
+    assert folder.names(one) == []
 
 
 def test_a_folder_with_too_long_a_path_is_told_at_once() -> None:
