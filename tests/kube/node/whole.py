@@ -28,10 +28,10 @@ class WholeNode:
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             self.place = undo.enter_context(Place())
-            containerd = Containerd(self.place)
-            undo.callback(containerd.program.stop)
-            containerd.start()
-            self.kubelet = kubelet(self.place, self._cluster, containerd.socket)
+            self.containerd = Containerd(self.place)
+            undo.callback(self.containerd.program.stop)
+            self.containerd.start()
+            self.kubelet = kubelet(self.place, self._cluster, self.containerd.socket)
             undo.callback(self.kubelet.stop)
             self.kubelet.start()
             self._ending = undo.pop_all()
@@ -62,7 +62,7 @@ class WholeNode:
 
 
 @contextmanager
-def device_plugin(node: WholeNode, server: EmbeddedServer) -> Iterator[Program]:
+def device_plugin(node: WholeNode, server: EmbeddedServer, **settings: str) -> Iterator[Program]:
     """The device plugin, where a node's kubelet has its folders."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -74,6 +74,7 @@ def device_plugin(node: WholeNode, server: EmbeddedServer) -> Iterator[Program]:
         "ASHORE_PORT": "0",
         "ASHORE_CHECK_SECONDS": "1",
         "ASHORE_UNUSED_SECONDS": "3",
+        **settings,
     }
     told = [f"{name}={value}" for name, value in environ.items()]
     command = node.place.inside("env", "--ignore-environment", *told, sys.executable, "-m", "ashore_device_plugin")

@@ -1,6 +1,6 @@
 """Events as agents send them, for tests of the launcher."""
 
-from ashore.events import AgentAlive, DeviceNode, DeviceSeen, Match
+from ashore.events import AgentAlive, DeviceNode, DeviceSeen, Match, Mount
 
 
 def seen(
@@ -17,6 +17,7 @@ def seen(
     handler: str = "onvif",
     properties: dict[str, str] | None = None,
     device_nodes: tuple[str, ...] = (),
+    mounts: tuple[Mount, ...] = (),
 ) -> DeviceSeen:
     """A device as a node's agent tells it."""
     nodes = [DeviceNode(host_path=path) for path in device_nodes]
@@ -33,7 +34,13 @@ def seen(
         shared=shared,
         facets=list(facets or (f"{handler}:{key}",)),
         matches=[
-            Match(configuration=name, instance="x", properties=properties or {}, device_nodes=nodes)
+            Match(
+                configuration=name,
+                instance="x",
+                properties=properties or {},
+                device_nodes=nodes,
+                mounts=list(mounts),
+            )
             for name in configurations
         ],
         wire_at=0,
