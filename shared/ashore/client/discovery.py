@@ -15,7 +15,7 @@ import msgspec
 from ashore.bus import Bus, NoResponder
 from ashore.bus.telling import tell
 from ashore.client.errors import ClientError
-from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Event, Match, Value, open_event
+from ashore.events import AgentAlive, ConfigurationSet, DeviceSeen, Event, Match, Value, open_event, token_of
 
 QUIET_SECONDS: Final = 0.7
 """After so long without one, all agents that the stream knows have been read."""
@@ -24,6 +24,15 @@ _READ_SECONDS: Final = 60.0
 """All that a node has told is read in this time, or never."""
 _MISSED: Final = 3
 """After so many heartbeats that did not come an agent is believed to be away."""
+_FORMS: Final = {
+    "site": (re.compile("[a-z0-9-]{1,63}"), "a-z, 0-9 and -, at most 63 of them"),
+    "node": (re.compile("[a-z0-9][a-z0-9.-]{0,127}"), "a-z, 0-9, - and ., at most 128 of them"),
+    "configuration": (
+        re.compile("(?=.{1,128}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?"),
+        "a-z, 0-9, - and ., at most 128 of them, with a letter or a digit at both ends",
+    ),
+}
+"""What a name must be, and how people are told."""
 
 
 class DiscoveredDevice(msgspec.Struct, kw_only=True):
@@ -130,6 +139,19 @@ def _is_silent(event: AgentAlive, time: datetime) -> bool:
     return datetime.now(UTC) - time > timedelta(seconds=_MISSED * event.interval_seconds)
 
 
+def _token(kind: str, name: str) -> str:
+    """A name as a part of a subject; raise ClientError where nothing of this kind can have it."""
+    form, letters = _FORMS[kind]
+    if not form.fullmatch(name):
+        raise ClientError(f"no {kind} can have the name '{name}'", remedy=f"write it with {letters}")
+    return token_of(name)
+
+
+def _where(site: str, node: str) -> str:
+    """The part of a subject that says where; a star is any."""
+    return ".".join(name if name == "*" else _token(kind, name) for kind, name in (("site", site), ("node", node)))
+
+
 class DiscoveryClient:
     """What agents can be asked; every call may raise ClientError or BusError."""
 
@@ -139,7 +161,7 @@ class DiscoveryClient:
     async def agents(self, site: str = "*", node: str = "*") -> list[AgentAlive]:
         """The agents that have been alive and are not retired, each with what it said last, by site and node."""
         found: dict[str, AgentAlive] = {}
-        for event in await self._kept(f"{AgentAlive.name}.{site}.{node}", ANSWER_SECONDS):
+        for event in await self._kept(f"{AgentAlive.name}.{_where(site, node)}", ANSWER_SECONDS):
             if isinstance(event, AgentAlive):
                 found[event.subject] = event
         return [found[subject] for subject in sorted(found) if not found[subject].retired]
@@ -157,7 +179,7 @@ class DiscoveryClient:
 
     async def watch(self, site: str = "*", node: str = "*") -> AsyncGenerator[DeviceSeen, None]:
         """What devices do from now on, without end."""
-        async with aclosing(self._bus.follow([f"{DeviceSeen.name}.{site}.{node}.>"])) as events:
+        async with aclosing(self._bus.follow([f"{DeviceSeen.name}.{_where(site, node)}.>"])) as events:
             async for _, one in events:
                 event = open_event(one)
                 if isinstance(event, DeviceSeen):
@@ -212,15 +234,16 @@ class DiscoveryClient:
     async def configure(self, site: str, name: str, configuration: object) -> None:
         """Have all agents of a site look for this; None takes the configuration away."""
         raw = msgspec.Raw(msgspec.json.encode(configuration))
-        token = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-        await self._publish(ConfigurationSet(site=site, token=token, configuration=raw))
+        token = _token("configuration", name)
+        await self._publish(ConfigurationSet(site=_token("site", site), token=token, configuration=raw))
 
     async def rule(self, site: str, name: str, ruling: object) -> None:
         """Tell all agents of a site what people say of a device; None takes it back."""
         # Configurations never have such a token, and names of devices may have letters that no token has.
         token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         null, raw = msgspec.Raw(b"null"), msgspec.Raw(msgspec.json.encode(ruling))
-        await self._publish(ConfigurationSet(site=site, token=token, configuration=null, ruling=raw))
+        at = _token("site", site)
+        await self._publish(ConfigurationSet(site=at, token=token, configuration=null, ruling=raw))
 
     async def _publish(self, event: Event) -> None:
         await tell(self._bus, event, source="/cli", identity=token_hex(16), at=time.time())

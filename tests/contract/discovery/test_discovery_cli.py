@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -64,6 +65,45 @@ async def test_the_command_line_lists_explains_and_looks_around(
         code, _, err = await ashore(nats_server, "explain", "nothing")
         assert code == 1
         assert "to do: `ashore discovery list`" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("remove", "küche"), "no configuration can have the name 'küche'"),
+        (("remove", "Words"), "no configuration can have the name 'Words'"),
+        (("remove", "words", "--site", "zürich"), "no site can have the name 'zürich'"),
+        (("remove", "a lamp", "--device", "--site", "zürich"), "no site can have the name 'zürich'"),
+        (("list", "--site", "zürich"), "no site can have the name 'zürich'"),
+        (("list", "--node", "küche"), "no node can have the name 'küche'"),
+        (("watch", "--node", ">"), "no node can have the name '>'"),
+    ],
+)
+async def test_a_name_that_nothing_can_have_is_refused_with_the_letters_that_it_may_have(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, words: tuple[str, ...], told: str
+) -> None:
+    code, _, err = await ashore(nats_server, *words)
+    assert code == 1
+    assert told in err
+    assert "write it with a-z, 0-9" in err
+
+
+async def test_a_file_with_a_name_that_no_configuration_can_have_is_refused(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    file = write_file(tmp_path / "applied.yaml", {**ECHO, "name": "küche"})
+    code, _, err = await ashore(nats_server, "apply", str(file), "--site", "s1")
+    assert code == 1
+    assert "no configuration can have the name 'küche'" in err
+
+
+async def test_a_node_is_found_by_the_name_that_kubernetes_has_for_it(
+    nats_bus: NatsBus, nats_server: EmbeddedServer
+) -> None:
+    [alive] = [one for one in EXAMPLES if one.name == "agent-alive"]
+    await publish(nats_bus, msgspec.structs.replace(alive, node="n1-plant"), "alive")
+    _, _, err = await ashore(nats_server, "list", "--node", "n1.plant")
+    assert "the agent of n1-plant at s does not answer" in err
 
 
 async def test_configurations_are_applied_and_removed(
