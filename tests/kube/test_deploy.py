@@ -1,7 +1,8 @@
 """The manifests of deploy/kubernetes on a real API server: each applies, and rights are enough and no more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,12 @@ from ashore_broker_launcher.launchers.kubernetes.cluster import KubernetesCluste
 from ashore_broker_launcher.launchers.opening import LEASE_NAME
 from tests.kube.adapter import adapter
 from tests.kube.akri_samples import POD_BROKER, configuration
-from tests.kube.api import Api, Object, RefusedError, until
+from tests.kube.api import Api, Object, RefusedError
 from tests.kube.control_plane import ControlPlane
+from tests.kube.manifests import FOLDER, NAMESPACE, OPTIONAL, PLACE, applied, deployed, documents, path_of
 from tests.kube.users import token
 
-FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
-NAMESPACE = "ashore"
-PLACE = "plant"
 LAUNCHER = "ashore-broker-launcher"
-CLUSTER_WIDE = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", WEBHOOKS.name}
 SPEC = {"containers": [{"name": "one", "image": "none.example/none"}]}
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": SPEC}
 JOB_SPEC = {"template": {"spec": {**SPEC, "restartPolicy": "Never"}}}
@@ -52,38 +50,10 @@ SPECS: dict[str, Object] = {
 }
 
 
-def documents(folder: Path) -> Iterator[Object]:
-    """All objects of a kustomization, in its order."""
-    for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]:
-        if (folder / name).is_dir():
-            yield from documents(folder / name)
-        else:
-            yield from yaml.safe_load_all((folder / name).read_text())
-
-
-def path_of(body: Object) -> str:
-    group = f"/apis/{body['apiVersion']}" if "/" in body["apiVersion"] else f"/api/{body['apiVersion']}"
-    plural = body["kind"].lower().removesuffix("y") + ("ies" if body["kind"].endswith("y") else "s")
-    place = "" if body["kind"] in CLUSTER_WIDE else f"/namespaces/{body['metadata']['namespace']}"
-    return f"{group}{place}/{plural}/{body['metadata']['name']}"
-
-
-async def applied(api: Api, body: Object) -> None:
-    how = {"fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
-    await api.patch(path_of(body), body, "apply", **how)
-
-
 @pytest.fixture
 async def api(bare: ControlPlane) -> AsyncIterator[Api]:
     """The admin of a cluster to which everything has been applied, without the webhook: no launcher runs."""
-    async with Api(bare.access) as found:
-        for body in documents(FOLDER):
-            if body["kind"] != WEBHOOKS.name:
-                await applied(found, body)
-        await applied(found, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLACE}})
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": PLACE}}
-        await applied(found, account)
-        await until(lambda: found.there(f"/apis/akri.sh/v0/namespaces/{PLACE}/instances"), "akri.sh is served")
+    async with deployed(bare) as found:
         yield found
 
 
@@ -110,10 +80,38 @@ async def test_every_manifest_applies_and_has_no_unknown_field(api: Api) -> None
         await api.patch(path_of(body), body, "apply", **how)
 
 
+async def test_the_overlay_of_the_manual_changes_manifests_that_there_are_into_manifests_that_apply(api: Api) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    overlay, bodies = yaml.safe_load(text), list(documents(FOLDER))
+    for patch in overlay["patches"]:
+        named = [one for one in bodies if patch["target"].items() <= {"kind": one["kind"], **one["metadata"]}.items()]
+        assert named, patch["target"]
+        operations = yaml.safe_load(patch["patch"])
+        for body in named if isinstance(operations, list) else []:
+            for operation in operations:
+                add(body, *operation["path"].split("/")[1:], value=operation["value"])
+            how = {"fieldManager": "test", "force": "true", "fieldValidation": "Strict", "dryRun": "All"}
+            await api.patch(path_of(body), body, "apply", **how)
+    templates = [one["spec"]["template"] for one in bodies if one["kind"] in {"Deployment", "DaemonSet"}]
+    images = {container["image"] for template in templates for container in template["spec"]["containers"]}
+    assert {one["name"] for one in overlay["images"]} == images
+
+
+def add(body: Any, first: str, *rest: str, value: object) -> None:
+    """Add something at a place within this (RFC 6902)."""
+    key = int(first) if first.isdigit() else first
+    if rest:
+        add(body[key], *rest, value=value)
+    elif first == "-":
+        body.append(value)
+    else:
+        body[key] = value
+
+
 def test_every_file_is_part_of_the_kustomization() -> None:
     named = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
     files = {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml", "README.md"}
-    assert files == set(named)
+    assert files == {*named, OPTIONAL.name}
 
 
 def test_settings_of_the_manifests_exist() -> None:
