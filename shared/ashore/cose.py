@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from ashore import cbor
+from ashore import cbor, ecdsa
 
 ES256: Final = -7
 ES384: Final = -35
@@ -35,7 +35,6 @@ _HASHES: Final = {
     RS256: hashes.SHA256(),
     RS384: hashes.SHA384(),
 }
-_ECDSA: Final = {ES256: ec.ECDSA(hashes.SHA256()), ES384: ec.ECDSA(hashes.SHA384())}
 _EC_ALGORITHMS: Final = {"secp256r1": ES256, "secp384r1": ES384}
 _RSA_ALGORITHMS: Final = {2048: (RS256, PS256), 3072: (RS384, PS384)}
 _PROTECTED: Final = {algorithm: cbor.dumps({ALGORITHM: algorithm}) for algorithm in _HASHES}
@@ -113,7 +112,7 @@ class Sign1:
         if isinstance(key, rsa.RSAPublicKey):
             _verify_rsa(key, algorithm, self.signature, data)
         else:
-            _verify_ec(key, algorithm, self.signature, data)
+            _verify_ec(key, self.signature, data)
 
 
 def sign1(signer: Signer, payload: bytes, unprotected: dict[int, object] | None = None) -> Sign1:
@@ -133,15 +132,6 @@ def algorithms(key: PublicKey) -> tuple[int, ...]:
     if algorithm is None:
         raise CoseError(f"the curves are P-256 and P-384, not {key.curve.name}")
     return (algorithm,)
-
-
-def sign(key: PrivateKey, algorithm: int, data: bytes) -> bytes:
-    """Sign with a key in memory, in COSE's form."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, _rsa_padding(algorithm), _HASHES[algorithm])
-    r, s = decode_dss_signature(key.sign(data, _ECDSA[algorithm]))
-    width = (key.key_size + 7) // 8
-    return r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
 
 def decrypt_oaep(key: PrivateKey, ciphertext: bytes) -> bytes:
@@ -167,10 +157,11 @@ class KeySigner:
         self.public_key: PublicKey = key.public_key()
         self.algorithm = algorithms(self.public_key)[0]
         self.chain = chain
+        self._sign = _rsa_signer(key, self.algorithm) if isinstance(key, rsa.RSAPrivateKey) else _ec_signer(key)
 
     def sign(self, data: bytes) -> bytes:
         """Sign in COSE's form."""
-        return sign(self._key, self.algorithm, data)
+        return self._sign(data)
 
     def decrypt(self, ciphertext: bytes) -> bytes:
         """Undo RSA-OAEP with SHA-256."""
@@ -221,6 +212,20 @@ def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
     return _CONTEXT + cbor.dumps(protected) + b"\x40" + cbor.dumps(payload)
 
 
+def _rsa_signer(key: rsa.RSAPrivateKey, algorithm: int) -> ecdsa.Sign:
+    return lambda data: key.sign(data, _rsa_padding(algorithm), _HASHES[algorithm])
+
+
+def _ec_signer(key: ec.EllipticCurvePrivateKey) -> ecdsa.Sign:
+    sign, width = ecdsa.signer(key), (key.key_size + 7) // 8
+
+    def signed(data: bytes) -> bytes:
+        r, s = decode_dss_signature(sign(data))
+        return r.to_bytes(width, "big") + s.to_bytes(width, "big")
+
+    return signed
+
+
 def _rsa_padding(algorithm: int) -> padding.AsymmetricPadding:
     if algorithm in (PS256, PS384):
         return padding.PSS(padding.MGF1(_HASHES[algorithm]), padding.PSS.DIGEST_LENGTH)
@@ -234,7 +239,7 @@ def _verify_rsa(key: rsa.RSAPublicKey, algorithm: int, signature: bytes, data: b
         raise CoseError("the signature does not verify") from error
 
 
-def _verify_ec(key: ec.EllipticCurvePublicKey, algorithm: int, signature: bytes, data: bytes) -> None:
+def _verify_ec(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
     """Try r and s at their fixed width; where bytes are missing, try each split that a sloppy signer may have made.
 
     The C client drops leading zeros of r and of s, so about one signature in a hundred is a byte short.
@@ -246,9 +251,6 @@ def _verify_ec(key: ec.EllipticCurvePublicKey, algorithm: int, signature: bytes,
     for short in range(missing + 1):
         split = width - short
         r, s = int.from_bytes(signature[:split], "big"), int.from_bytes(signature[split:], "big")
-        try:
-            key.verify(encode_dss_signature(r, s), data, _ECDSA[algorithm])
-        except InvalidSignature:
-            continue
-        return
+        if ecdsa.verifies(key, encode_dss_signature(r, s), data):
+            return
     raise CoseError("the signature does not verify")
