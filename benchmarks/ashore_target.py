@@ -1,6 +1,7 @@
 """ashore as it runs in production, on free ports: a NATS server and the three services, each a process."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -21,12 +22,15 @@ from benchmarks.ports import free_port
 
 START_SECONDS = 20
 REGISTER_SECONDS = 120
+SOLD = "sold-"
+"""How the serial numbers begin of devices that are sold by rule."""
 
 
 class AshoreTarget:
     """`async with AshoreTarget(kind) as target`."""
 
     name = "ashore"
+    keeps_unsold = True
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -89,7 +93,8 @@ class AshoreTarget:
     def _start(self) -> None:
         self._bundle("owner")
         self._bundle("manufacturer")
-        self._launch("manufacturer", SELL_TO=self._data / "owner.pem", RENDEZVOUS_URLS=self.rendezvous)
+        self._launch("manufacturer", RENDEZVOUS_URLS=self.rendezvous)
+        self._sell()
         self._launch("rendezvous", TRUSTED_KEYS=self._data / "manufacturer.pem")
         self._launch("owner", ADVERTISE=self.owner, TO0_PARALLEL=8)
 
@@ -97,6 +102,16 @@ class AshoreTarget:
         keys = FileKeyStore(self._data / role / "keys")
         text = "".join(bundles.to_pem(keys.signer(role, kind).public_key) for kind in get_args(KeyKind))
         (self._data / f"{role}.pem").write_text(text)
+
+    def _sell(self) -> None:
+        rule = {"serial": f"{SOLD}*", "owner_keys": (self._data / "owner.pem").read_text()}
+        request = urllib.request.Request(
+            f"{self.manufacturer}/api/v1/sale-rules",
+            data=json.dumps([rule]).encode(),
+            method="PUT",
+            headers={"Authorization": f"Bearer {self._token('manufacturer')}", "Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
 
     def _launch(self, service: str, **settings: object) -> None:
         environment = os.environ | {

@@ -33,6 +33,7 @@ class GoTarget:
     """`async with GoTarget(kind) as target`."""
 
     name = "go-fdo-server"
+    keeps_unsold = False
 
     def __init__(self, kind: str) -> None:
         self._binary = os.environ["ASHORE_GO_FDO_SERVER"]
