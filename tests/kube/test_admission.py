@@ -97,7 +97,9 @@ async def cluster(kube_cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Ku
 
 
 @pytest.fixture
-async def akri(kube: Api, cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path) -> AsyncIterator[str]:
+async def akri(
+    control_plane: ControlPlane, kube: Api, cluster: KubernetesCluster, kube_namespace: str, tmp_path: Path
+) -> AsyncIterator[str]:
     """Have Configurations of a namespace pass through the webhook; their path."""
     await ensure(cluster, install=True)
     listener = bind("127.0.0.1", 0)

@@ -27,6 +27,9 @@ from tests.kube.jobs_kit import Site, of, site
 from tests.kube.programs import Programs
 from tests.launcher_kit import Object
 
+# What a Job has said is asked of a kubelet on loopback.
+pytestmark = pytest.mark.usefixtures("control_plane")
+
 SAMPLE = Path(__file__).parents[2] / "examples/camera-firmware"
 NAME = "camera-firmware"
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

@@ -14,6 +14,7 @@ from ashore.events import WorkloadFailed, WorkloadFinished, WorkloadLaunched
 from ashore_broker_launcher.cluster import INSTANCE, JOB, POD
 from ashore_broker_launcher.reconciling.queue import Item
 from tests.kube.api import Api
+from tests.kube.control_plane import ControlPlane
 from tests.kube.jobs_kit import Site, job_spec, of, runs, site, uids
 from tests.launcher_kit import Object
 
@@ -39,7 +40,9 @@ def broker(instance: Object) -> Object:
     return {key: told.get(key) for key in ("kind", "phase", "node", "exitCode", "log")}
 
 
-async def test_each_instance_has_a_job_whose_result_exit_code_and_last_lines_are_told(made: Site) -> None:
+async def test_each_instance_has_a_job_whose_result_exit_code_and_last_lines_are_told(
+    made: Site, control_plane: ControlPlane
+) -> None:
     await made.world.configure(brokerSpec=job_spec())
     async with made.world.launcher():
         await made.see("one", "two")
@@ -62,7 +65,7 @@ async def test_each_instance_has_a_job_whose_result_exit_code_and_last_lines_are
     assert made.world.times("workload-stopped") == 0
 
 
-async def test_of_several_tries_the_last_one_is_told(made: Site) -> None:
+async def test_of_several_tries_the_last_one_is_told(made: Site, control_plane: ControlPlane) -> None:
     await made.world.configure(brokerSpec=job_spec(backoffLimit=1))
     async with made.world.launcher():
         await made.see("one")
@@ -77,7 +80,7 @@ async def test_of_several_tries_the_last_one_is_told(made: Site) -> None:
     assert (failed.exit_code, failed.log, failed.attempts) == (8, "the second try\n", 2)
 
 
-async def test_of_a_long_log_the_end_is_told(made: Site) -> None:
+async def test_of_a_long_log_the_end_is_told(made: Site, control_plane: ControlPlane) -> None:
     await made.world.configure(brokerSpec=job_spec())
     async with made.world.launcher():
         await made.see("one")
@@ -292,7 +295,9 @@ def put_off(until: float) -> bytes:
     return b"some words\n" + json.dumps(report).encode() + b"\n"
 
 
-async def test_a_canary_that_puts_itself_off_is_no_failure_and_runs_again_in_time(made: Site) -> None:
+async def test_a_canary_that_puts_itself_off_is_no_failure_and_runs_again_in_time(
+    made: Site, control_plane: ControlPlane
+) -> None:
     ahead = 0.0
     await made.world.configure(brokerSpec=job_spec(), rollout={"canary": 1})
     async with made.world.launcher():
