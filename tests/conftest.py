@@ -17,12 +17,13 @@ from ashore.bus.memory import MemoryBus
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from tests.bus_kit import QUICK, Setup, fresh_streams, join, joined
-from tests.kube.fixtures import (  # noqa: F401 - fixtures
+from tests.kube.fixtures import (  # noqa: F401 - fixtures, and a hook
     control_plane,
     controllers,
     kube,
     kube_cluster,
     kube_namespace,
+    pytest_terminal_summary,
     scheduler,
 )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -190,9 +189,3 @@ async def until(check: Callable[[], Awaitable[Any]], what: str, seconds: float =
             return found
     except TimeoutError:
         raise AssertionError(f"not within {seconds:.0f} s: {what}") from None
-
-
-def kubeconfig_of_the_environment() -> Path | None:
-    """The cluster that the person who runs the tests has named."""
-    named = os.environ.get("KUBECONFIG")
-    return Path(named) if named else None

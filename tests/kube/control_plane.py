@@ -2,7 +2,8 @@
 
 `ControlPlane` starts them on free ports with data of their own, can kill and restart the API server under a test's feet
 (same port, same data), and ends everything by process id; what it started also dies with whoever started it. What each
-said is in its folder, and is shown where one does not start. `Given` is the cluster that KUBECONFIG names.
+said is in its folder, and is shown where one does not start. `Given` is the cluster that KUBECONFIG names. Another
+`Cluster` is in `tests.kube.k3s`.
 
 There is no kubelet: `tests.kube.kubelet` plays nodes and what happens to Pods.
 """
@@ -63,7 +64,7 @@ class ControlPlane:
     """etcd and an API server within a block; controllers and scheduler from when they are first wanted."""
 
     def __init__(self, binaries: Binaries, folder: Path) -> None:
-        self._binaries, self._folder = binaries, folder
+        self.binaries, self._folder = binaries, folder
         self._port, client, peer = free_ports(3)
         self.etcd_url = f"http://127.0.0.1:{client}"
         self.etcd = Program("etcd", self._etcd(f"http://127.0.0.1:{peer}"), folder / "etcd.log")
@@ -92,7 +93,7 @@ class ControlPlane:
             self._write_keys()
             undo.callback(self.etcd.kill)
             self.etcd.start()
-            self.etcd.wait(lambda: _answers(f"{self.etcd_url}/health"))
+            self.etcd.wait(lambda: answers(f"{self.etcd_url}/health"))
             undo.callback(self.apiserver.stop)
             self.start_apiserver()
             self._ending = undo.pop_all()
@@ -109,21 +110,21 @@ class ControlPlane:
 
     def run_controllers(self) -> str:
         """Start kube-controller-manager, once."""
-        if self._binaries.controllers is None:
+        if self.binaries.controllers is None:
             return "KUBEBUILDER_ASSETS holds no kube-controller-manager"
         if self.controllers is None:
             key = f"--service-account-private-key-file={self._folder / 'sa.key'}"
             authority = f"--root-ca-file={self._folder / 'apiserver.crt'}"
             more = [key, authority, f"--controllers={_CONTROLLERS}", "--node-monitor-grace-period=15s"]
-            self.controllers = self._client(self._binaries.controllers, more)
+            self.controllers = self._client(self.binaries.controllers, more)
         return ""
 
     def run_scheduler(self) -> str:
         """Start kube-scheduler, once."""
-        if self._binaries.scheduler is None:
+        if self.binaries.scheduler is None:
             return "KUBEBUILDER_ASSETS holds no kube-scheduler"
         if self.scheduler is None:
-            self.scheduler = self._client(self._binaries.scheduler, [])
+            self.scheduler = self._client(self.binaries.scheduler, [])
         return ""
 
     def restart_controllers(self) -> None:
@@ -142,7 +143,7 @@ class ControlPlane:
 
     def _ready(self) -> bool:
         certificate = self._folder / "apiserver.crt"
-        return certificate.exists() and _answers(f"{self.access.url}/readyz", self.access)
+        return certificate.exists() and answers(f"{self.access.url}/readyz", self.access)
 
     def _write_keys(self) -> None:
         keys.write_token_key(self._folder)
@@ -154,12 +155,12 @@ class ControlPlane:
         peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         # A test's data need not outlive a power cut.
         more = ["--initial-cluster", f"default={peer}", "--data-dir", str(self._folder / "etcd"), "--unsafe-no-fsync"]
-        return [str(self._binaries.etcd), *own, *peers, *more]
+        return [str(self.binaries.etcd), *own, *peers, *more]
 
     def _apiserver(self) -> list[str]:
         folder = self._folder
         return [
-            str(self._binaries.apiserver),
+            str(self.binaries.apiserver),
             f"--etcd-servers={self.etcd_url}",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",
@@ -188,8 +189,9 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _answers(url: str, access: Access | None = None) -> bool:
-    headers = {"Authorization": f"Bearer {access.token}"} if access else {}
+def answers(url: str, access: Access | None = None) -> bool:
+    """Whether somebody is there, and well."""
+    headers = {"Authorization": f"Bearer {access.token}"} if access and access.token else {}
     context = access.verified() if access else None
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5, context=context) as answer:

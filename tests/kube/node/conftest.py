@@ -16,7 +16,8 @@ from ashore_broker_launcher.crds.install import ensure
 from tests.kube.adapter import adapter
 from tests.kube.api import Api
 from tests.kube.binaries import ToolMissingError
-from tests.kube.control_plane import Cluster, ControlPlane
+from tests.kube.control_plane import Cluster
+from tests.kube.fixtures import own
 from tests.kube.node import containerd, kubelet
 from tests.kube.node.kubelet import NODE
 from tests.kube.node.pods import at_work
@@ -42,9 +43,7 @@ def node_wanted() -> None:
 @pytest.fixture
 def whole_node(node_wanted: None, kube_cluster: Cluster, controllers: None, scheduler: None) -> Iterator[WholeNode]:
     """Run a node that belongs to the control plane of the tests."""
-    if not isinstance(kube_cluster, ControlPlane):
-        pytest.skip("nobody adds nodes to the cluster that KUBECONFIG names")
-    with WholeNode(kube_cluster) as node:
+    with WholeNode(own(kube_cluster)) as node:
         yield node
 
 
