@@ -11,7 +11,14 @@ import msgspec
 import yaml
 from rich.text import Text
 
-from ashore.client.discovery import AgentHealth, DiscoveredDevice, DiscoveryClient, ListenerHealth
+from ashore.client.discovery import (
+    AgentHealth,
+    DiscoveredDevice,
+    DiscoveryClient,
+    ListenerHealth,
+    configured,
+    ruled,
+)
 from ashore.client.errors import ClientError
 from ashore.events import AgentAlive, DeviceSeen
 from ashore_cli.errors import CommandError, printable
@@ -159,11 +166,11 @@ async def forget_agent(node: str, site: str, options: Options) -> None:
 async def apply_file(file: Path, site: str, options: Options) -> None:
     """Publish the configurations and devices of a file; whether they can be used each agent says in its health."""
     configurations, devices = _read(file)
+    # All or nothing: a name that cannot be is found before anything is told.
+    instructions = [configured(site, str(one["name"]), one) for one in configurations]
+    instructions += [ruled(site, str(one["name"]), one) for one in devices]
     async with _client(options) as client:
-        for one in configurations:
-            await client.configure(site, str(one["name"]), one)
-        for one in devices:
-            await client.rule(site, str(one["name"]), one)
+        await client.instruct(*instructions)
     if configurations:
         say(f"The agents of {site} look for {_named(configurations)}.")
     if devices:
@@ -173,7 +180,7 @@ async def apply_file(file: Path, site: str, options: Options) -> None:
 async def remove_configuration(name: str, site: str, options: Options, *, device: bool) -> None:
     """Take a configuration away, or what people say of a device."""
     async with _client(options) as client:
-        await (client.rule(site, name, None) if device else client.configure(site, name, None))
+        await client.instruct(ruled(site, name, None) if device else configured(site, name, None))
     say(f"The agents of {site} no longer {'know' if device else 'look for'} {name}.")
 
 

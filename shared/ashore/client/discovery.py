@@ -147,6 +147,20 @@ def _token(kind: str, name: str) -> str:
     return token_of(name)
 
 
+def configured(site: str, name: str, configuration: object) -> ConfigurationSet:
+    """That all agents of a site look for this, or no longer where it is None; raise ClientError for a bad name."""
+    raw = msgspec.Raw(msgspec.json.encode(configuration))
+    return ConfigurationSet(site=_token("site", site), token=_token("configuration", name), configuration=raw)
+
+
+def ruled(site: str, name: str, ruling: object) -> ConfigurationSet:
+    """What people say of a device to all agents of a site; None takes it back."""
+    # Configurations never have such a token, and names of devices may have letters that no token has.
+    token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    null, raw = msgspec.Raw(b"null"), msgspec.Raw(msgspec.json.encode(ruling))
+    return ConfigurationSet(site=_token("site", site), token=token, configuration=null, ruling=raw)
+
+
 def _where(site: str, node: str) -> str:
     """The part of a subject that says where; a star is any."""
     return ".".join(name if name == "*" else _token(kind, name) for kind, name in (("site", site), ("node", node)))
@@ -231,19 +245,10 @@ class DiscoveryClient:
             return False
         return True
 
-    async def configure(self, site: str, name: str, configuration: object) -> None:
-        """Have all agents of a site look for this; None takes the configuration away."""
-        raw = msgspec.Raw(msgspec.json.encode(configuration))
-        token = _token("configuration", name)
-        await self._publish(ConfigurationSet(site=_token("site", site), token=token, configuration=raw))
-
-    async def rule(self, site: str, name: str, ruling: object) -> None:
-        """Tell all agents of a site what people say of a device; None takes it back."""
-        # Configurations never have such a token, and names of devices may have letters that no token has.
-        token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        null, raw = msgspec.Raw(b"null"), msgspec.Raw(msgspec.json.encode(ruling))
-        at = _token("site", site)
-        await self._publish(ConfigurationSet(site=at, token=token, configuration=null, ruling=raw))
+    async def instruct(self, *instructions: ConfigurationSet) -> None:
+        """Tell all agents of a site what `configured` and `ruled` have made."""
+        for instruction in instructions:
+            await self._publish(instruction)
 
     async def _publish(self, event: Event) -> None:
         await tell(self._bus, event, source="/cli", identity=token_hex(16), at=time.time())

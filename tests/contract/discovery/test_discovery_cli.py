@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,15 @@ async def test_a_name_that_nothing_can_have_is_refused_with_the_letters_that_it_
     assert "write it with a-z, 0-9" in err
 
 
-async def test_a_file_with_a_name_that_no_configuration_can_have_is_refused(
+async def test_a_file_with_a_name_that_no_configuration_can_have_is_refused_whole(
     nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    file = write_file(tmp_path / "applied.yaml", {**ECHO, "name": "küche"})
+    file = write_file(tmp_path / "applied.yaml", ECHO, {**ECHO, "name": "küche"})
     code, _, err = await ashore(nats_server, "apply", str(file), "--site", "s1")
     assert code == 1
     assert "no configuration can have the name 'küche'" in err
+    async with aclosing(nats_bus.state(["configuration-set.>"])) as told:
+        assert await anext(told) is None
 
 
 async def test_a_node_is_found_by_the_name_that_kubernetes_has_for_it(
