@@ -43,23 +43,17 @@ def configure(level: str = "info", style: Literal["auto", "json", "console"] = "
     There is a line for each message of a device, so a line passes few hands on its way.
     """
     out = _Steadfast(sys.stdout)
-    console = style == "console" or (style == "auto" and out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    renderer = _console(out) if console else structlog.processors.JSONRenderer(serializer=_json_text)
-    shared: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        _stamper({"service": service} if service else {}),
-    ]
-    if not console:
-        # ConsoleRenderer draws tracebacks itself; JSON needs them as text.
-        shared.append(structlog.processors.format_exc_info)
+    constant = {"service": service} if service else {}
+    is_console = style == "console" or (style == "auto" and out.isatty())
+    before, render = _for_people(constant, out) if is_console else ([], _json(constant))
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*before, render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_names: out,
         cache_logger_on_first_use=True,
     )
-    _route_standard_library(cast(TextIO, out), shared, renderer, threshold)
+    _route_standard_library(cast(TextIO, out), before, render, threshold)
 
 
 class _Steadfast:
@@ -72,16 +66,18 @@ class _Steadfast:
         self._stream = stream
 
     def msg(self, line: str) -> None:
-        self.write(f"{line}\n")
-        self.flush()
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # contextlib.suppress costs as much as the writing
 
     debug = info = warning = error = critical = msg
 
     def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            return len(text)
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -91,34 +87,45 @@ class _Steadfast:
         return self._stream.isatty()
 
 
-def _stamper(constant: Mapping[str, str]) -> structlog.typing.Processor:
-    def stamp(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _json(constant: Mapping[str, str]) -> structlog.typing.Processor:
+    """Make whole lines of JSON. One processor does it all: each of structlog's own costs as much as the encoding."""
+    encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+    def render(logger: object, level: str, line: structlog.typing.EventDict) -> str:
+        line["level"] = "error" if level == "exception" else level
         line.update(constant)
-        line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line["timestamp"] = _now()
+        if "exc_info" in line:
+            line = structlog.processors.format_exc_info(logger, level, line)
+        return encode(line).decode()
+
+    return render
+
+
+def _for_people(
+    constant: Mapping[str, str], out: _Steadfast
+) -> tuple[list[structlog.typing.Processor], structlog.typing.Processor]:
+    def stamp(_logger: object, _level: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.update(constant)
+        line["timestamp"] = _now()
         return line
 
-    return stamp
-
-
-def _console(out: _Steadfast) -> structlog.typing.Processor:
     # Without the formatter named here structlog would draw tracebacks with rich wherever rich is installed.
-    return structlog.dev.ConsoleRenderer(
+    console = structlog.dev.ConsoleRenderer(
         colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )
+    return [structlog.processors.add_log_level, stamp], console
 
 
-_encoder: Final = msgspec.json.Encoder(enc_hook=repr)
-
-
-def _json_text(value: object, **_options: object) -> str:
-    return _encoder.encode(value).decode()
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _route_standard_library(
-    out: TextIO, shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor, threshold: int
+    out: TextIO, before: list[structlog.typing.Processor], render: structlog.typing.Processor, threshold: int
 ) -> None:
     handler = logging.StreamHandler(out)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=before))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
