@@ -137,12 +137,19 @@ class Voucher:
         """The key of the present owner."""
         return self.owner_public_key.key()
 
+    @cached_property
+    def _payloads(self) -> dict[int, EntryPayload]:
+        return {}
+
     def payload(self, index: int) -> EntryPayload:
         """What entry `index` says."""
-        try:
-            return convert(cbor.loads(self.entries[index].payload), EntryPayload)
-        except (FdoError, ValueError) as error:
-            raise VoucherError(f"entry {index} of the voucher cannot be read: {error}") from error
+        known = self._payloads.get(index)
+        if known is None:
+            try:
+                known = self._payloads[index] = convert(cbor.loads(self.entries[index].payload), EntryPayload)
+            except (FdoError, ValueError) as error:
+                raise VoucherError(f"entry {index} of the voucher cannot be read: {error}") from error
+        return known
 
     @cached_property
     def hash_type(self) -> HashType:
