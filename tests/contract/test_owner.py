@@ -294,3 +294,16 @@ async def test_a_device_is_redirected_once_and_never_falls_back(world: World) ->
     assert await Client(device, world.replica()).onboard()
     await world.store.redirected(voucher.guid.hex())
     assert await world.state(voucher) == "onboarded"
+
+
+@pytest.mark.parametrize("size", [1, 5, 20, -1])
+async def test_an_encrypted_message_that_is_cut_is_answered_in_the_protocols_own_form(world: World, size: int) -> None:
+    device, _ = await world.adopt()
+    exchange = world.replica()
+    client = Client(device, exchange)
+    await client.onboard(until=65)
+    whole = client.keys.encrypt(b"\x80", bytes(client.keys.iv_size))
+    reply = await client.send(66, whole[:size])
+    assert (reply.number, reply.status) == (ErrorMessage.number, 200)
+    assert ErrorMessage.decode(reply.body).code == 100
+    assert await Client(device, exchange).onboard()

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from ashore import cbor, cose
-from ashore.fdo.errors import SignatureError
+from ashore.fdo.errors import MessageBodyError, SignatureError
 from ashore.fdo.types import HashType, mac
 
 IV: Final = 5
@@ -134,28 +134,38 @@ class SessionKeys:
         return cbor.dumps(cbor.Tag(cbor.COSE_MAC0, [protected, {}, inner, tag]))
 
     def decrypt(self, body: bytes) -> bytes:
-        """The plaintext; raise SignatureError for anything that this session's peer did not encrypt."""
-        item = cbor.loads(body)
-        facts = self.suite.facts
-        if facts.mac is None:
-            return self._open_aead(item)
-        match item:
+        """The plaintext; raise SignatureError unless this session's peer encrypted it, MessageBodyError for junk."""
+        try:
+            return self._open_aead(body) if self.suite.facts.mac is None else self._open_mac(body, self.suite.facts.mac)
+        except cbor.CborError as error:
+            raise MessageBodyError(f"the encrypted message is not CBOR as FDO demands it: {error}") from error
+
+    def _open_mac(self, body: bytes, kind: HashType) -> bytes:
+        match cbor.loads(body):
             case cbor.Tag(tag=cbor.COSE_MAC0, value=(bytes(protected), _, bytes(inner), bytes(tag))) if (
-                protected == _MAC_PROTECTED[facts.mac]
-                and mac(facts.mac, self.svk, _mac0_structure(protected, inner)).matches_value(tag)
+                protected == _MAC_PROTECTED[kind]
+                and mac(kind, self.svk, _mac0_structure(protected, inner)).matches_value(tag)
             ):
                 return self._open_inner(inner)
         raise SignatureError("the encrypted message does not authenticate")
 
-    def _open_aead(self, item: object) -> bytes:
-        match item:
+    def _open_aead(self, body: bytes) -> bytes:
+        iv, ciphertext = self._parts(body)
+        try:
+            return self._aead.decrypt(iv, ciphertext, self._aad)
+        except InvalidTag as error:
+            raise SignatureError("the encrypted message does not authenticate") from error
+
+    def _parts(self, body: bytes) -> tuple[bytes, bytes]:
+        """Initialisation vector and ciphertext; there is one way to write them, unless a header has more in it."""
+        start, end = len(self._head), len(self._head) + self.iv_size
+        if body.startswith(self._head) and isinstance(ciphertext := cbor.loads(body[end:]), bytes):
+            return body[start:end], ciphertext
+        match cbor.loads(body):
             case cbor.Tag(tag=cbor.COSE_ENCRYPT0, value=(bytes(protected), {5: bytes(iv)}, bytes(ciphertext))) if (
                 protected == _PROTECTED[self.suite] and len(iv) == self.iv_size
             ):
-                try:
-                    return self._aead.decrypt(iv, ciphertext, self._aad)
-                except InvalidTag as error:
-                    raise SignatureError("the encrypted message does not authenticate") from error
+                return iv, ciphertext
         raise SignatureError(f"the message is not encrypted with {self.suite.name}")
 
     def _open_inner(self, inner: bytes) -> bytes:

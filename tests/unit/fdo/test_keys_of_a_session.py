@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ashore import cbor
 from ashore.fdo import kex
 from ashore.fdo.ciphers import CipherSuite, SessionKeys, SvkLength
-from ashore.fdo.errors import FdoError, InvalidMessageError, SignatureError
+from ashore.fdo.errors import FdoError, InvalidMessageError, MessageBodyError, SignatureError
 from ashore.fdo.kex import KexSuite, Shared
 from ashore.fdo.kex_groups import PRIMES
 from tests import fdo_kit as kit
@@ -46,8 +46,24 @@ def test_an_altered_message_is_never_decrypted(suite: CipherSuite) -> None:
     for position in range(len(body)):
         altered = bytearray(body)
         altered[position] ^= 1
-        with pytest.raises((SignatureError, cbor.CborError)):
+        with pytest.raises((SignatureError, MessageBodyError)):
             keys.decrypt(bytes(altered))
+
+
+@pytest.mark.parametrize("suite", list(CipherSuite))
+def test_a_message_that_is_cut_or_has_more_behind_it_is_never_decrypted(suite: CipherSuite) -> None:
+    keys = kex.derive(suite, SHARED, SvkLength.GO)
+    body = keys.encrypt(b"\x80", os.urandom(keys.iv_size))
+    for wrong in [*(body[:size] for size in range(len(body))), body + b"\x00"]:
+        with pytest.raises((SignatureError, MessageBodyError)):
+            keys.decrypt(wrong)
+
+
+def test_a_header_with_more_in_it_than_the_vector_is_read() -> None:
+    keys = kex.derive(CipherSuite.A128GCM, SHARED, SvkLength.GO)
+    tag = cbor.loads(keys.encrypt(b"\x80", bytes(12)))
+    protected, unprotected, ciphertext = tag.value
+    assert keys.decrypt(cbor.dumps(cbor.Tag(16, [protected, {**unprotected, 6: b"more"}, ciphertext]))) == b"\x80"
 
 
 @pytest.mark.parametrize("suite", list(CipherSuite))
