@@ -104,6 +104,9 @@ class FakeKubelet:
         """By container: the ids that it has, by resource."""
         self.refuses = ""
         """The resource whose registration is refused."""
+        self.at_rest = asyncio.Event()
+        """While it is not set, registrations are taken and not answered."""
+        self.at_rest.set()
         self._servers: list[Server] = []
         for folder in (self.folder, self.pods.parent):
             folder.mkdir(parents=True, exist_ok=True)
@@ -162,6 +165,7 @@ class FakeKubelet:
         if request.resource_name == self.refuses:
             raise GRPCError(Status.UNKNOWN, "there is no room for it")
         self.registrations.append(request.resource_name)
+        await self.at_rest.wait()
         plugin = Plugin(self.folder / request.endpoint)
         plugin.options = PLUGIN.read("Options", await plugin.call("GetDevicePluginOptions", b""))
         before = self.plugins.get(request.resource_name)

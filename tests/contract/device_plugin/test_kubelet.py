@@ -126,6 +126,26 @@ async def test_two_thousand_instances_at_once_are_all_registered_and_listed(
         assert len(node.plugins["akri.sh/many"].lists) < count / 4
 
 
+async def test_while_resources_are_registered_the_list_of_their_configuration_waits_and_is_told_once(
+    nats_server: EmbeddedServer, root: Path, node: FakeKubelet, slots: Launcher
+) -> None:
+    async with plugin(nats_server, root) as found:
+        await slots.add()
+        await ready(found, 2)
+        node.at_rest.clear()
+        await slots.add("cams-000001")
+        await until(lambda: "akri.sh/cams-000001" in node.registrations and len(node.healthy(CAMS)) == 2)
+        told = len(node.plugins[CAMS].lists)
+        for number in range(2, 5):
+            await slots.add(f"cams-{number:06}")
+            await until(lambda name=f"akri.sh/cams-{number:06}": name in node.registrations)  # type: ignore[misc]
+        assert len(node.plugins[CAMS].lists) == told
+        node.at_rest.set()
+        await until(lambda: len(node.healthy(CAMS)) == 5)
+        assert len(node.plugins[CAMS].lists) == told + 1
+        await ready(found, 6)
+
+
 async def test_people_and_prometheus_are_told_how_it_is(
     nats_server: EmbeddedServer, root: Path, node: FakeKubelet, slots: Launcher
 ) -> None:
