@@ -29,16 +29,24 @@ def build() -> Path:
 
 def kubelet(place: Place, cluster: ControlPlane, runtime: Path) -> Program:
     """A kubelet that is to be started; it can be killed and started again."""
-    config = place.root / "kubelet.json"
-    config.write_text(json.dumps(_config(place, cluster.clients_authority, runtime)))
     access = cluster.access.write(place.root / "kubeconfig")
-    command = place.inside(
-        build(), f"--config={config}", f"--kubeconfig={access}", f"--hostname-override={NODE}", "--v=2"
-    )
+    authority = {"x509": {"clientCAFile": str(cluster.clients_authority)}}
+    return _program(place, _config(place, runtime, authority), f"--kubeconfig={access}", "--v=2")
+
+
+def kubelet_alone(place: Place, runtime: Path) -> Program:
+    """A kubelet without an API server: it knows devices all the same, and nobody may ask it anything over HTTP."""
+    return _program(place, _config(place, runtime, {}))
+
+
+def _program(place: Place, config: dict[str, Any], *more: str) -> Program:
+    file = place.root / "kubelet.json"
+    file.write_text(json.dumps(config))
+    command = place.inside(build(), f"--config={file}", f"--hostname-override={NODE}", *more)
     return Program("kubelet", command, place.root / "kubelet.log")
 
 
-def _config(place: Place, authority: Path, runtime: Path) -> dict[str, Any]:
+def _config(place: Place, runtime: Path, authority: dict[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -48,7 +56,7 @@ def _config(place: Place, authority: Path, runtime: Path) -> dict[str, Any]:
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": False},
-            "x509": {"clientCAFile": str(authority)},
+            **authority,
         },
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": f"unix://{runtime}",
