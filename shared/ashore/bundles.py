@@ -23,7 +23,7 @@ def read(text: bytes) -> list[cose.PublicKey]:
         raise BundleError("the text holds no PEM block labelled PUBLIC KEY or CERTIFICATE")
     try:
         return [_key(label, block) for label, block in blocks]
-    except (ValueError, CertificateError, cose.CoseError) as error:
+    except (CertificateError, *cose.UNREADABLE) as error:
         raise BundleError(f"a key of the bundle cannot be used: {error}") from error
 
 

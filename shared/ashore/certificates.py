@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -110,7 +110,7 @@ def serial_number(certificate: bytes) -> str:
     """The serial number of the device that a certificate in DER names in its subject (X.520, 6.2.9); empty without."""
     try:
         found = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
-    except ValueError:
+    except cose.UNREADABLE:
         return ""
     text = found[0].value if found else ""
     return "".join(letter for letter in text if letter.isprintable()) if isinstance(text, str) else ""
@@ -121,7 +121,7 @@ def requested_key(request: bytes) -> cose.PublicKey:
     try:
         csr = x509.load_der_x509_csr(request)
         genuine, key = csr.is_signature_valid, csr.public_key()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (InvalidSignature, *cose.UNREADABLE) as error:
         raise CertificateError(f"the certificate signing request cannot be read: {error}") from error
     if not genuine:
         raise CertificateError("the certificate signing request is not signed by its own key")

@@ -7,7 +7,8 @@ everywhere in FDO 1.1.
 
 from typing import Final, Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -26,6 +27,9 @@ ALGORITHM: Final = 1
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What cryptography raises for a key or a certificate that it cannot read; the last two are no ValueErrors."""
 
 _HASHES: Final = {
     ES256: hashes.SHA256(),
@@ -185,7 +189,7 @@ def decode_key(value: object) -> PublicKey:
         case {-1: int(curve), -2: bytes(x), -3: bytes(y)} if curve in (1, 2):
             return _point(ec.SECP256R1() if curve == 1 else ec.SECP384R1(), x, y)
         case {1: 3, -1: bytes(n), -2: bytes(e)}:
-            return rsa.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big")).public_key()
+            return _rsa_key(n, e)
     raise CoseError("not a COSE_Key of an elliptic curve or RSA")
 
 
@@ -194,6 +198,13 @@ def _point(curve: ec.EllipticCurve, x: bytes, y: bytes) -> ec.EllipticCurvePubli
         return ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve).public_key()
     except ValueError as error:
         raise CoseError("the point is not on the curve") from error
+
+
+def _rsa_key(n: bytes, e: bytes) -> rsa.RSAPublicKey:
+    try:
+        return rsa.RSAPublicNumbers(int.from_bytes(e, "big"), int.from_bytes(n, "big")).public_key()
+    except ValueError as error:
+        raise CoseError(f"the numbers are no RSA key: {error}") from error
 
 
 def _header(value: object) -> dict[int, object]:

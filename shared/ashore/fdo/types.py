@@ -157,7 +157,7 @@ def _key(encoded: bytes) -> cose.PublicKey:
         key = _parse(declared)
         if declared.type not in key_types(key):
             raise MessageBodyError(f"the public key is not of the declared type {declared.type.name}")
-    except (ValueError, TypeError) as error:
+    except cose.UNREADABLE as error:
         raise MessageBodyError(f"the public key cannot be read: {error}") from error
     return key
 

@@ -123,7 +123,7 @@ class Voucher:
         try:
             key = x509.load_der_x509_certificate(self.chain[0]).public_key()
             cose.algorithms(key)  # type: ignore[arg-type]  # it raises for other kinds of keys
-        except (IndexError, ValueError, AttributeError) as error:
+        except (IndexError, AttributeError, *cose.UNREADABLE) as error:
             raise VoucherError(f"the device's certificate cannot be used: {error}") from error
         return key  # type: ignore[return-value]
 
@@ -262,6 +262,6 @@ def _verify_chain(voucher: Voucher) -> None:
         chain = [x509.load_der_x509_certificate(der) for der in voucher.chain]
         for certificate, issuer in itertools.pairwise(chain):
             certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (InvalidSignature, *cose.UNREADABLE) as error:
         raise VoucherError(f"the device's certificate chain does not hold: {error or 'a bad signature'}") from error
     cose.algorithms(voucher.device_key)
