@@ -5,6 +5,7 @@ with the ciphers in `ashore.fdo.ciphers`, because they are bound to the session'
 everywhere in FDO 1.1.
 """
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -208,10 +209,9 @@ def _rsa_key(n: bytes, e: bytes) -> rsa.RSAPublicKey:
 
 
 def _header(value: object) -> dict[int, object]:
-    try:
-        return dict(value)  # type: ignore[call-overload, no-any-return]  # a map is a dict, or frozen below a tag
-    except (TypeError, ValueError) as error:
-        raise CoseError("a header is not a map") from error
+    if isinstance(value, Mapping):  # a dict, or what cbor2 freezes below a tag
+        return dict(value)
+    raise CoseError("a header is not a map")
 
 
 def _minimal(number: int) -> bytes:

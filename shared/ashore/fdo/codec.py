@@ -54,7 +54,7 @@ class Signed(Message):
 def convert(value: object, kind: type[T]) -> T:
     """Check a decoded item against a type; raise MessageBodyError with the path of what is wrong."""
     try:
-        return msgspec.convert(value, kind, dec_hook=_sign1)
+        return msgspec.convert(value, kind, builtin_types=(bytes,), dec_hook=_sign1)
     except (msgspec.ValidationError, cose.CoseError) as error:
         raise MessageBodyError(f"{kind.__name__}: {error}") from error
 

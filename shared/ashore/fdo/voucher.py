@@ -69,7 +69,7 @@ class Voucher:
     def of(cls, value: object) -> Self:
         """Take a decoded CBOR item; raise VoucherError unless it has the shape of a voucher."""
         match value:
-            case [version, bytes(header), hmac, [*chain], [*entries]] if version == PROTOCOL_VERSION:
+            case [int(version), bytes(header), hmac, [*chain], [*entries]] if version == PROTOCOL_VERSION:
                 pass
             case [int(version), *_] if version != PROTOCOL_VERSION:
                 raise VoucherError(f"the voucher is of protocol version {version}; only 101 (FDO 1.1) is supported")

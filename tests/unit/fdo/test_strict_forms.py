@@ -1,0 +1,51 @@
+"""There is one way to write each message: what means the same and is written in another way is refused."""
+
+import base64
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ashore import cbor, cose
+from ashore.fdo.errors import FdoError, VoucherError
+from ashore.fdo.messages import MESSAGES
+from ashore.fdo.voucher import Voucher
+from tests import fdo_kit as kit
+from tests.fuzz.recordings import recorded
+
+
+def altered(item: object, alter: Callable[[bytes], object]) -> Iterator[object]:
+    """The item with each of its byte strings, one at a time, replaced by what `alter` makes of it."""
+    if isinstance(item, bytes):
+        yield alter(item)
+    if isinstance(item, list):
+        for index, part in enumerate(item):
+            yield from ([*item[:index], other, *item[index + 1 :]] for other in altered(part, alter))
+
+
+@pytest.mark.parametrize("number", [number for number, kind in MESSAGES.items() if number != 255])
+def test_text_does_not_pass_for_a_byte_string(number: int) -> None:
+    for body in recorded(f"{number}_*.cbor"):
+        if body[:1] in (b"\xd0", b"\xd1"):
+            continue
+        for other in altered(cbor.loads(body), lambda data: base64.b64encode(data).decode()):
+            with pytest.raises(FdoError):
+                MESSAGES[number].decode(cbor.dumps(other))
+
+
+def test_text_does_not_pass_for_a_byte_string_in_a_voucher() -> None:
+    voucher = kit.owned()[1]
+    for other in altered(voucher.item(), lambda data: base64.b64encode(data).decode()):
+        with pytest.raises(VoucherError):
+            Voucher.decode(cbor.dumps(other))
+
+
+@pytest.mark.parametrize("header", [[], b"", "", [[1, 2]], ["ab"]])
+def test_only_a_map_is_a_header(header: object) -> None:
+    with pytest.raises(cose.CoseError, match="not a map"):
+        cose.Sign1.of(cbor.loads(cbor.dumps(cbor.Tag(cbor.COSE_SIGN1, [b"", header, b"", b""]))))
+
+
+def test_a_version_is_an_integer() -> None:
+    voucher = kit.owned()[1]
+    with pytest.raises(VoucherError, match="is an array of"):
+        Voucher.decode(cbor.dumps([101.0, *voucher.item()[1:]]))
