@@ -174,7 +174,7 @@ def _set(directive: Directive, variable: Variable, value: object) -> None:
             setattr(directive, _FLAGS[variable], True)
         case int() if variable in _NUMBERS:
             setattr(directive, _NUMBERS[variable], value)
-        case int() if variable is Variable.PROTOCOL:
+        case int() if variable is Variable.PROTOCOL and value >= 0:
             directive.protocol = _PROTOCOLS[value]
         case str() if variable in _TEXTS:
             setattr(directive, _TEXTS[variable], value)

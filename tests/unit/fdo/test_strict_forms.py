@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ashore import cbor, cose
+from ashore.fdo import rvinfo
 from ashore.fdo.errors import FdoError, VoucherError
 from ashore.fdo.messages import MESSAGES
 from ashore.fdo.voucher import Voucher
@@ -49,3 +50,9 @@ def test_a_version_is_an_integer() -> None:
     voucher = kit.owned()[1]
     with pytest.raises(VoucherError, match="is an array of"):
         Voucher.decode(cbor.dumps([101.0, *voucher.item()[1:]]))
+
+
+def test_a_protocol_that_does_not_exist_is_none() -> None:
+    (directive,) = rvinfo.decode([[[5, cbor.dumps("a")], [12, cbor.dumps(-6)]]])
+    assert (directive.dns, directive.protocol) == ("a", None)
+    assert directive.urls() == []
