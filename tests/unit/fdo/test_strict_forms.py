@@ -8,7 +8,7 @@ import pytest
 from ashore import cbor, cose
 from ashore.fdo import rvinfo
 from ashore.fdo.errors import FdoError, VoucherError
-from ashore.fdo.messages import MESSAGES
+from ashore.fdo.messages import MESSAGES, is_encrypted
 from ashore.fdo.voucher import Voucher
 from tests import fdo_kit as kit
 from tests.fuzz.recordings import recorded
@@ -23,10 +23,10 @@ def altered(item: object, alter: Callable[[bytes], object]) -> Iterator[object]:
             yield from ([*item[:index], other, *item[index + 1 :]] for other in altered(part, alter))
 
 
-@pytest.mark.parametrize("number", [number for number, kind in MESSAGES.items() if number != 255])
+@pytest.mark.parametrize("number", [10, 11, 12, 21, 22, 30, 31, 60, 66, 68, 69, 70, 71])
 def test_text_does_not_pass_for_a_byte_string(number: int) -> None:
     for body in recorded(f"{number}_*.cbor"):
-        if body[:1] in (b"\xd0", b"\xd1"):
+        if is_encrypted(body):
             continue
         for other in altered(cbor.loads(body), lambda data: base64.b64encode(data).decode()):
             with pytest.raises(FdoError):

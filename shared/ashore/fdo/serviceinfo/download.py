@@ -155,6 +155,8 @@ class DownloadDevice(DeviceModule):
         self._forget()
 
     def _take_name(self, value: object) -> None:
+        if self._written:
+            raise StepFailedError(f"fdo.download:name came while {self._target} is under way")
         try:
             self._target = values.name(value, "fdo.download:name")
         except ServiceInfoError as error:

@@ -125,6 +125,8 @@ class WgetDevice(DeviceModule):
         self._forget()
 
     def _take_name(self, value: object) -> None:
+        if self._transfer is not None:
+            raise StepFailedError(f"fdo.wget:name came while {self._target} is under way")
         try:
             self._target, self._error = values.name(value, "fdo.wget:name"), ""
         except ServiceInfoError as error:
