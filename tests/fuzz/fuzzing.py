@@ -6,7 +6,9 @@ import sys
 import atheris  # type: ignore[import-not-found]  # it has an environment of its own
 import structlog
 
-with atheris.instrument_imports(include=["ashore", "ashore_discovery", "defusedxml"]):
+with atheris.instrument_imports(
+    include=["ashore", "ashore_discovery", "ashore_manufacturer", "ashore_rendezvous", "defusedxml"]
+):
     from tests.fuzz.targets import BY_NAME
 
 # A line for each input that is refused would take longer than refusing it.

@@ -1,4 +1,4 @@
-"""Everything that reads bytes from outside, as functions that must take any bytes at all.
+"""Everything that reads bytes from outside, as functions that must take any bytes at all; FDO has its own modules.
 
 What a reader may raise is caught here; whatever else comes out of a target is a mistake. Sightings that strangers can
 cause must be such as the layers above take: a device that makes its own sighting unusable would never be seen.
@@ -45,6 +45,8 @@ from ashore_discovery.matching.filters import evaluate
 from ashore_discovery.model import Facts, Learnt, Sighting, SightingError
 from ashore_discovery.tracking.identity import key_of, names
 from ashore_discovery.tracking.rulings import Rulings
+from tests.fuzz.conversations import CONVERSATIONS
+from tests.fuzz.fdo_targets import FDO_TARGETS
 
 Target = Callable[[bytes], None]
 UDN: Final = "4d696e69-444c-164e-9d41-0123456789ab"
@@ -366,6 +368,8 @@ TARGETS: Final[dict[Target, list[bytes]]] = {
         b'{"name": "a", "handler": "onvif", "details": {"scopes": {"action": "Include", "items": ["x"]}}}',
         b'{"name": "a", "handler": "coap", "details": {"rt": ["oic.*"]}, "nodes": ["n*"], "departure": {"grace": 3}}',
     ],
+    **CONVERSATIONS,
+    **FDO_TARGETS,
     udev_rule: [b'KERNEL=="video[0-9]*", ATTRS{idVendor}!="046d", ENV{ID_BUS}=="usb", TAG=="x"'],
 }
 """Each with something to begin with."""
