@@ -9,6 +9,7 @@ import random
 from contextlib import suppress
 from functools import cache
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -136,8 +137,11 @@ def rendezvous_info(data: bytes) -> None:
 
 def _use_directives(info: RvInfo) -> None:
     for directive in rvinfo.decode(info):
-        directive.urls()
-        directive.urls(owner=True)
+        for url in (*directive.urls(), *directive.urls(owner=True)):
+            parts = urlsplit(url)
+            assert parts.port, url
+            assert parts.hostname, url
+            assert (parts.username, parts.path, parts.query, parts.fragment) == (None, "", "", ""), url
 
 
 def encrypted(data: bytes) -> None:

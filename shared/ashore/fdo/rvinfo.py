@@ -6,6 +6,7 @@ REST; `encode` makes the wire form from it.
 """
 
 import ipaddress
+import re
 from enum import IntEnum
 from typing import Annotated, Final, Literal
 
@@ -159,11 +160,13 @@ _FLAGS: Final = {
     Variable.BYPASS: "rv_bypass",
 }
 _NUMBERS: Final = {
-    Variable.DEV_PORT: "device_port",
-    Variable.OWNER_PORT: "owner_port",
-    Variable.MEDIUM: "medium",
-    Variable.DELAY_SEC: "delay_seconds",
+    Variable.DEV_PORT: ("device_port", range(1, 1 << 16)),
+    Variable.OWNER_PORT: ("owner_port", range(1, 1 << 16)),
+    Variable.MEDIUM: ("medium", range(22)),
+    Variable.DELAY_SEC: ("delay_seconds", range(1 << 32)),
 }
+_HOST: Final = re.compile(r"[^\s\x00-\x20\x7f/?#@:%\\\[\]]+")
+"""What cannot be taken for another part of a URL."""
 _TEXTS: Final = {Variable.DNS: "dns", Variable.WIFI_SSID: "wifi_ssid", Variable.WIFI_PW: "wifi_pw"}
 _HASHES: Final = {Variable.SV_CERT_HASH: "sv_cert_hash", Variable.CL_CERT_HASH: "cl_cert_hash"}
 
@@ -172,11 +175,9 @@ def _set(directive: Directive, variable: Variable, value: object) -> None:
     match value:
         case _ if variable in _FLAGS:
             setattr(directive, _FLAGS[variable], True)
-        case int() if variable in _NUMBERS:
-            setattr(directive, _NUMBERS[variable], value)
-        case int() if variable is Variable.PROTOCOL and value >= 0:
-            directive.protocol = _PROTOCOLS[value]
-        case str() if variable in _TEXTS:
+        case int() if not isinstance(value, bool):
+            _set_number(directive, variable, value)
+        case str() if variable in _TEXTS and (variable is not Variable.DNS or _HOST.fullmatch(value)):
             setattr(directive, _TEXTS[variable], value)
         case bytes() if variable is Variable.IP_ADDRESS:
             directive.ip = unpacked(value)
@@ -184,3 +185,12 @@ def _set(directive: Directive, variable: Variable, value: object) -> None:
             setattr(directive, _HASHES[variable], cbor.dumps(value).hex())
         case list() if variable is Variable.EXT_RV:
             directive.ext_rv = [str(item) for item in value]
+
+
+def _set_number(directive: Directive, variable: Variable, value: int) -> None:
+    if variable is Variable.PROTOCOL and value >= 0:
+        directive.protocol = _PROTOCOLS[value]
+    elif variable in _NUMBERS:
+        name, lawful = _NUMBERS[variable]
+        if value in lawful:
+            setattr(directive, name, value)

@@ -56,3 +56,19 @@ def test_a_protocol_that_does_not_exist_is_none() -> None:
     (directive,) = rvinfo.decode([[[5, cbor.dumps("a")], [12, cbor.dumps(-6)]]])
     assert (directive.dns, directive.protocol) == ("a", None)
     assert directive.urls() == []
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 1 << 63, True, 80.5, "80"])
+def test_a_port_that_cannot_be_is_left_out(port: object) -> None:
+    info = [[[5, cbor.dumps("a")], [12, cbor.dumps(1)], [3, cbor.dumps(port)], [4, cbor.dumps(port)]]]
+    (directive,) = rvinfo.decode(info)
+    assert directive.urls() == directive.urls(owner=True) == ["http://a:80"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "u@a", "a:1", "[", "[::1]", "a b", "a\n", "a\x00", "a?b", "a#b", "a%zz", "\\a"]
+)
+def test_a_name_that_would_be_more_than_a_host_is_left_out(name: str) -> None:
+    info = [[[5, cbor.dumps(name)], [2, cbor.dumps(bytes(4))], [12, cbor.dumps(1)]]]
+    (directive,) = rvinfo.decode(info)
+    assert directive.urls() == ["http://0.0.0.0:80"]
