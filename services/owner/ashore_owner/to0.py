@@ -55,7 +55,7 @@ _MINE: Final = (devices.c.guid == bindparam("device"), devices.c.to0_due.is_not(
 _PUT_OFF: Final = Prepared(
     update(devices)
     .where(*_MINE)
-    .values(to0_due=bindparam("due"), to0_attempts=bindparam("attempts"), to0_error=bindparam("reason"))
+    .values(to0_due=bindparam("due"), to0_attempts=bindparam("failures"), to0_error=bindparam("reason"))
 )
 _OWNED: Final = devices.c.state == DeviceState.OWNED.value
 _REGISTERED: Final = Prepared(
@@ -156,7 +156,7 @@ class Registrar:
         except FdoError as error:
             delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(item.attempts, 10)) * self._spread()
             log.warning("to0 failed", guid=item.guid, reason=error.reason, retry_in=round(delay))
-            self._keep(_PUT_OFF, item.guid, delay, {"attempts": item.attempts + 1, "reason": error.reason[:1000]})
+            self._keep(_PUT_OFF, item.guid, delay, {"failures": item.attempts + 1, "reason": error.reason[:1000]})
             return
         if granted:
             log.info("registered", guid=item.guid, seconds=granted)
@@ -164,7 +164,7 @@ class Registrar:
             self._keep(_REGISTERED, item.guid, granted * RENEW_AT * self._spread(), {"until": until})
         else:
             log.info("not registered: the device comes without a rendezvous", guid=item.guid)
-            self._keep(_PUT_OFF, item.guid, None, {"attempts": 0, "reason": None})
+            self._keep(_PUT_OFF, item.guid, None, {"failures": 0, "reason": None})
 
     def _anywhere(self, voucher: Voucher) -> int:
         """The seconds that a rendezvous grants; 0 where the voucher bypasses it."""

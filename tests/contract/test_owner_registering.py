@@ -1,0 +1,55 @@
+"""A voucher from anywhere, and a rendezvous that it names, cannot keep an owner from registering its other devices."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ashore import cbor
+from ashore.bus.memory import MemoryBus
+from ashore.fdo.types import fingerprint
+from ashore.fdo.voucher import Voucher
+from ashore.sql import Database
+from ashore_owner.to0 import Registrar
+from tests import fdo_kit as kit
+from tests.contract.owner_world import NOW, World
+from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    if request.param == "postgresql" and POSTGRESQL_URL is None:
+        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
+    async with fresh_url(request.param, tmp_path) as url:
+        database = await Database.open(url, "ashore_owner:migrations")
+        yield World(database, MemoryBus())
+        await database.close()
+
+
+async def test_a_registration_that_fails_is_noted_in_either_database(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    info = [[[2, cbor.dumps(b"\x7f\0\0\1")], [4, cbor.dumps(port)], [12, cbor.dumps(1)]]]
+    voucher = kit.sell(kit.initialise(rv_info=info)[1], kit.signer("manufacturer", "p256"), world.owner)
+    assert await world.store.add(voucher, serial="SN-1", origin="upload", now=NOW)
+    assert "cannot be reached" in await _registered(world, voucher)
+
+
+async def _registered(world: World, voucher: Voucher) -> str:
+    """What came of a registration."""
+    signers = {fingerprint(world.owner.public_key): world.owner}
+    registrar = Registrar(world.database, signers, kit.ADDRESSES, wait_seconds=60, parallel=2, clock=lambda: world.time)
+    running = asyncio.create_task(registrar.run())
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                shown = await world.queries.device(voucher.guid.hex())
+                if shown.registration_error is not None:
+                    return shown.registration_error
+                if running.done():
+                    await running
+                await asyncio.sleep(0.02)
+    finally:
+        running.cancel()
