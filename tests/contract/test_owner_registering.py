@@ -37,6 +37,14 @@ async def test_a_registration_that_fails_is_noted_in_either_database(world: Worl
     assert "cannot be reached" in await _registered(world, voucher)
 
 
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "\u00ad"], ids=["long", "empty", "nothing"])
+async def test_a_name_that_is_no_host_fails_one_registration_and_not_the_registrar(world: World, host: str) -> None:
+    info = [[[5, cbor.dumps(host)], [12, cbor.dumps(1)]]]
+    voucher = kit.sell(kit.initialise(rv_info=info)[1], kit.signer("manufacturer", "p256"), world.owner)
+    assert await world.store.add(voucher, serial="SN-1", origin="upload", now=NOW)
+    assert "cannot be reached" in await _registered(world, voucher)
+
+
 async def _registered(world: World, voucher: Voucher) -> str:
     """What came of a registration."""
     signers = {fingerprint(world.owner.public_key): world.owner}

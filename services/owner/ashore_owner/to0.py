@@ -246,7 +246,8 @@ class Rendezvous:
             self._connection.request("POST", path, message.encode(), self._headers)
             response = self._connection.getresponse()
             body = response.read(_MAX_ANSWER)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # ValueError: the voucher names a host that cannot be one.
             text = f"the rendezvous at {self._url} cannot be reached: {error or type(error).__name__}"
             raise PeerError(0, message.number, text) from error
         kind = response.headers.get("message-type", "")
