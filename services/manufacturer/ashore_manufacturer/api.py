@@ -19,7 +19,7 @@ from ashore.fdo import rvinfo
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.errors import MessageBodyError, VoucherError
 from ashore.fdo.rvinfo import Directive
-from ashore.fdo.types import fingerprint
+from ashore.fdo.types import fingerprint, storable
 from ashore.fdo.voucher import Voucher
 from ashore.http.problems import Problem
 from ashore.http.routes import Handler, Method, Request, Route
@@ -35,7 +35,6 @@ from ashore_manufacturer.model import (
     check_hashes,
     kind_of,
     sell,
-    storable,
     warnings,
 )
 from ashore_manufacturer.protocol import Keyring, Maker, Policies, extension, source_of

@@ -154,11 +154,6 @@ def authority_for(device: cose.PublicKey) -> KeyKind:
     return "p384" if kind_of(device) in ("p384", "rsa3072") else "p256"
 
 
-def storable(text: str) -> str:
-    """The text as databases and screens can hold it: NUL, which a careless device may send, becomes its symbol."""
-    return text.replace("\0", "\u2400")
-
-
 def directives(urls: Sequence[str]) -> list[Directive]:
     """RendezvousInfo that leads to these URLs; raise UrlError."""
     if not urls:

@@ -24,7 +24,7 @@ from ashore.fdo import di, rvinfo
 from ashore.fdo.codec import Message
 from ashore.fdo.errors import InvalidMessageError, TokenError
 from ashore.fdo.messages import AppStart, SetHmac
-from ashore.fdo.types import key_types
+from ashore.fdo.types import key_types, storable
 from ashore.fdo.voucher import Voucher
 from ashore.keys import KINDS, FileKeyStore, KeyKind
 from ashore.sessions import Sealer, SessionTable
@@ -38,7 +38,6 @@ from ashore_manufacturer.model import (
     authority_for,
     kind_for,
     sell,
-    storable,
 )
 from ashore_manufacturer.store import Store, Telling, VoucherRow
 

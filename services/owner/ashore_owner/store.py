@@ -17,7 +17,7 @@ from ashore.devices import DeviceState
 from ashore.events import DeviceOnboarded, OnboardingFailed, OnboardingStarted, VoucherReceived
 from ashore.fdo.serviceinfo.devmod import Devmod
 from ashore.fdo.serviceinfo.modules import Outcome
-from ashore.fdo.types import fingerprint
+from ashore.fdo.types import fingerprint, storable
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database
 from ashore.sql.outbox import append
@@ -206,8 +206,8 @@ def _continues(new: Voucher, known: Voucher) -> bool:
 def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[str, object]:
     return {
         "guid": voucher.guid.hex(),
-        "serial": serial,
-        "device_info": voucher.header.device_info,
+        "serial": storable(serial),
+        "device_info": storable(voucher.header.device_info),
         "owner_key": fingerprint(voucher.owner_key),
         "origin": origin,
         "voucher": voucher.encode(),

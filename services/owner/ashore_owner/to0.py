@@ -23,7 +23,7 @@ from ashore.fdo import rvinfo, to0
 from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, PeerError, VoucherError
 from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, To0Hello
-from ashore.fdo.types import To2Address, fingerprint
+from ashore.fdo.types import To2Address, fingerprint, storable
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database, StorageUnavailable
 from ashore.sql.prepared import Prepared
@@ -156,7 +156,9 @@ class Registrar:
         except FdoError as error:
             delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(item.attempts, 10)) * self._spread()
             log.warning("to0 failed", guid=item.guid, reason=error.reason, retry_in=round(delay))
-            self._keep(_PUT_OFF, item.guid, delay, {"failures": item.attempts + 1, "reason": error.reason[:1000]})
+            self._keep(
+                _PUT_OFF, item.guid, delay, {"failures": item.attempts + 1, "reason": storable(error.reason[:1000])}
+            )
             return
         if granted:
             log.info("registered", guid=item.guid, seconds=granted)

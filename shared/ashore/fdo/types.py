@@ -207,6 +207,11 @@ def fingerprint(key: cose.PublicKey) -> str:
     return hashlib.sha256(spki(key)).hexdigest()
 
 
+def storable(text: str) -> str:
+    """The text as databases and screens can hold it: NUL, which a careless device may send, becomes its symbol."""
+    return text.replace("\0", "\u2400")
+
+
 class To2Address(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """`RVTO2Addr`: where an owner listens (section 3.3.15)."""
 
