@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from ashore.bus.memory import MemoryBus
 from ashore.fdo.messages import ErrorMessage
@@ -69,9 +70,10 @@ async def test_a_beginning_that_was_not_written_is_told_at_the_end_and_not_taken
     client = Lucky(device, exchange)
     client.host.files["log.txt"] = b"x"
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Refused, match="cannot store") as refused:
+    with capture_logs() as lines, pytest.raises(Refused, match="cannot store") as refused:
         await client.onboard()
     other.close()
+    assert "a part of an onboarding's story is not stored" in {line["event"] for line in lines}
     assert (refused.value.code, refused.value.previous) == (500, 70)
     assert (await world.queries.device(voucher.guid.hex())).state == "owned"
     assert await events_of(world) == ["voucher-received"]

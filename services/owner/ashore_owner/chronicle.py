@@ -7,6 +7,8 @@ the device may forget its old credential once it has been told.
 import asyncio
 from collections.abc import Callable, Coroutine
 
+import structlog
+
 from ashore.events import OnboardingStarted
 from ashore.fdo.errors import FdoError, InvalidMessageError, PeerError
 from ashore.fdo.voucher import Voucher
@@ -15,6 +17,8 @@ from ashore_owner.queries import when
 from ashore_owner.remedies import remedy_for
 from ashore_owner.session import Onboarding
 from ashore_owner.store import Candidate, Result, Store, Superseded
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Chronicle:
@@ -49,7 +53,7 @@ class Chronicle:
         writing = asyncio.ensure_future(work)
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
-        writing.add_done_callback(_retrieve)
+        writing.add_done_callback(_look)
         return writing
 
     async def drain(self) -> None:
@@ -87,7 +91,8 @@ class Chronicle:
         return int(self._clock() * 1000)
 
 
-def _retrieve(writing: asyncio.Future[None]) -> None:
-    """Whoever awaits it hears of its failure; nobody else needs a warning about it."""
-    if not writing.cancelled():
-        writing.exception()
+def _look(writing: asyncio.Future[None]) -> None:
+    """Say what was not written, as nobody may be waiting for it."""
+    error = None if writing.cancelled() else writing.exception()
+    if error is not None and not isinstance(error, Superseded):
+        log.warning("a part of an onboarding's story is not stored", reason=str(error) or type(error).__name__)
