@@ -69,6 +69,11 @@ def prepare() -> None:
     """Build it, or be content with the distribution's; raise ToolMissingError where a program is missing."""
     with suppress(ToolMissingError):
         build()
+    check()
+
+
+def check() -> None:
+    """Raise ToolMissingError where a program is missing that is neither built nor installed."""
     for name in (*_BUILT, "runc"):
         _program(name)
 
