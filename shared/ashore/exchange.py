@@ -149,7 +149,7 @@ class Exchange(ABC):
         except FdoError as error:
             await self._end(error, turn)
             reply, result = self._refusal(error, request.number), error.reason
-        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        milliseconds = int((time.perf_counter() - started) * 10_000) / 10
         self._log.info(
             "fdo", guid=turn.guid, message=request.number, answer=reply.number, result=result, ms=milliseconds
         )

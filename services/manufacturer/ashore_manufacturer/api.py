@@ -250,7 +250,7 @@ def _detail(row: Row[Any]) -> VoucherDetail:
         digest=voucher.digest,
         key_encoding=voucher.header.public_key.encoding.name,
         device_key=fingerprint(voucher.device_key),
-        owners=[fingerprint(owner.key()) for owner in owners],
+        owners=[owner.fingerprint() for owner in owners],
         rv_info=rvinfo.decode(voucher.header.rv_info),
     )
 

@@ -13,7 +13,7 @@ from ashore.cose import Signer
 from ashore.devices import DeviceState
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.errors import FdoError, VoucherError
-from ashore.fdo.types import encode_public_key, fingerprint, key_types
+from ashore.fdo.types import encode_public_key, key_types
 from ashore.fdo.voucher import Voucher
 from ashore.http.problems import Problem
 from ashore.http.routes import LARGEST_BODY, Request, Route
@@ -145,7 +145,7 @@ class Api:
         guid, device_info = voucher.guid.hex(), voucher.header.device_info
         try:
             vouchers.verify(voucher)
-            if fingerprint(voucher.owner_key) not in self._signers:
+            if voucher.owner_public_key.fingerprint() not in self._signers:
                 raise VoucherError("the voucher belongs to another key: have it extended to one of this owner's keys")
         except FdoError as error:
             return Imported(guid=guid, device_info=device_info, verdict="refused", reason=error.reason)
@@ -174,7 +174,7 @@ class Api:
 
     async def _extend(self, request: Request) -> Response:
         voucher = await self._voucher(request)
-        signer = self._signers.get(fingerprint(voucher.owner_key))
+        signer = self._signers.get(voucher.owner_public_key.fingerprint())
         if signer is None:
             raise Problem(409, "the device has been sold already", remedy="Get the voucher as it is: GET .../pem.")
         try:

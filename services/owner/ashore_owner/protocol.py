@@ -6,7 +6,7 @@ only has to be finished by then.
 """
 
 import asyncio
-import uuid
+from secrets import token_hex
 from typing import ClassVar, Final
 
 import msgspec
@@ -190,7 +190,7 @@ class OwnerExchange(Exchange):
             message, hello, voucher, self._signer(candidate), replacement, self._svk_length
         )
         turn.keys = session.keys
-        identity = uuid.uuid4().hex
+        identity = token_hex(16)
         began = self._chronicle.begin(turn.guid, identity, candidate)
         onboarding = Onboarding(identity, turn.guid, reply.number, session, candidate, started_at, choice, began)
         self._sessions.begin(turn.token, onboarding)

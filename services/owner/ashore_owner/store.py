@@ -5,9 +5,9 @@ people look at is read in `queries`.
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from ashore.devices import DeviceState
 from ashore.events import DeviceOnboarded, OnboardingFailed, OnboardingStarted, VoucherReceived
 from ashore.fdo.serviceinfo.devmod import Devmod
 from ashore.fdo.serviceinfo.modules import Outcome
-from ashore.fdo.types import fingerprint, storable
+from ashore.fdo.types import storable
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database
 from ashore.sql.outbox import append
@@ -122,7 +122,7 @@ class Store:
     async def sell(self, guid: str, extended: Voucher) -> None:
         """Keep the voucher that was extended to a buyer; the device is no longer ours to onboard."""
         values = {
-            "sold_to": fingerprint(extended.owner_key),
+            "sold_to": extended.owner_public_key.fingerprint(),
             "sold_voucher": extended.encode(),
             "to0_due": None,
             "profile": None,
@@ -208,7 +208,7 @@ def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[st
         "guid": voucher.guid.hex(),
         "serial": storable(serial),
         "device_info": storable(voucher.header.device_info),
-        "owner_key": fingerprint(voucher.owner_key),
+        "owner_key": voucher.owner_public_key.fingerprint(),
         "origin": origin,
         "voucher": voucher.encode(),
         "received_at": now,
@@ -262,7 +262,7 @@ def _of(result: Result) -> dict[str, object]:
 
 
 def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Connection) -> None:
-    identity = uuid.uuid4().hex
+    identity = token_hex(16)
     row = {
         "id": identity,
         "guid": result.guid,

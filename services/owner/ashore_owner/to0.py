@@ -23,7 +23,7 @@ from ashore.fdo import rvinfo, to0
 from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, PeerError, VoucherError
 from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, To0Hello
-from ashore.fdo.types import To2Address, fingerprint, storable
+from ashore.fdo.types import To2Address, storable
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database, StorageUnavailable
 from ashore.sql.prepared import Prepared
@@ -174,7 +174,7 @@ class Registrar:
         urls = [url for directive in directives if not directive.rv_bypass for url in directive.urls(owner=True)]
         if not urls and any(directive.rv_bypass for directive in directives):
             return 0
-        signer = self._signers.get(fingerprint(voucher.owner_key))
+        signer = self._signers.get(voucher.owner_public_key.fingerprint())
         if signer is None or not voucher.entries:
             raise VoucherError("the voucher does not name one of this owner's keys as its owner")
         failure: FdoError = VoucherError("the voucher names no rendezvous that an owner can reach over HTTP")

@@ -15,7 +15,7 @@ from ashore import cbor
 from ashore.fdo import rvinfo
 from ashore.fdo.errors import AddressError, FdoError, MessageBodyError, OwnerSignError
 from ashore.fdo.messages import OwnerSign
-from ashore.fdo.types import To2Address, fingerprint
+from ashore.fdo.types import To2Address
 from ashore.fdo.voucher import Voucher
 
 RuleKind = Literal["owner", "manufacturer", "voucher"]
@@ -136,7 +136,7 @@ def read_claim(message: OwnerSign) -> Claim:
             raise MessageBodyError("to0d is not voucher, seconds and nonce")
     payloads = (voucher.payload(index) for index in range(len(voucher.entries)))
     keys = [voucher.header.public_key, *(payload.public_key for payload in payloads)]
-    return Claim(voucher.guid.hex(), tuple(fingerprint(key.key()) for key in keys))
+    return Claim(voucher.guid.hex(), tuple(key.fingerprint() for key in keys))
 
 
 def header_digest(voucher: Voucher) -> bytes:

@@ -7,8 +7,8 @@ one could be used once at every replica, to no effect but the same answer again.
 
 import time
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Final
-from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -160,7 +160,7 @@ class RendezvousExchange(Exchange):
         return envelope(
             event,
             source=f"/rendezvous/{self.replica}",
-            id=uuid4().hex,
+            id=token_hex(16),
             time=moment(self._clock()),
             traceparent=turn.request.traceparent,
         )

@@ -203,7 +203,8 @@ def pack_hello(hello: Hello) -> bytes:
         case int(exponent):
             key = exponent.to_bytes((exponent.bit_length() + 7) // 8, "big")
         case private:
-            key = private.private_numbers().private_value.to_bytes((private.key_size + 7) // 8, "big")
+            number = hello.secret.number or private.private_numbers().private_value
+            key = number.to_bytes((private.key_size + 7) // 8, "big")
     return cbor.dumps(
         [
             hello.guid,

@@ -148,6 +148,10 @@ class PublicKey(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
         """The key itself, checked against the declared type; raise MessageBodyError where they differ."""
         return _key(self.encode())
 
+    def fingerprint(self) -> str:
+        """How the key is named (see `fingerprint`); raise MessageBodyError as `key` does."""
+        return _fingerprint(self.encode())
+
 
 @lru_cache(maxsize=512)
 def _key(encoded: bytes) -> cose.PublicKey:
@@ -205,6 +209,11 @@ def spki(key: cose.PublicKey) -> bytes:
 def fingerprint(key: cose.PublicKey) -> str:
     """SHA-256 of the SubjectPublicKeyInfo, hex: how owners and manufacturers are named in events and lists."""
     return hashlib.sha256(spki(key)).hexdigest()
+
+
+@lru_cache(maxsize=512)
+def _fingerprint(encoded: bytes) -> str:
+    return fingerprint(_key(encoded))
 
 
 def storable(text: str) -> str:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from secrets import token_hex
 from typing import NamedTuple
-from uuid import uuid4
 
 import structlog
 from sqlalchemy import (
@@ -81,7 +81,7 @@ def outbox(metadata: MetaData, name: str = "outbox") -> Table:
 def append(connection: Connection, table: Table, event: Event, *, source: str, traceparent: str | None = None) -> None:
     """Tell the event if this unit of work is committed; raises EventError if it breaks the contract."""
     now = datetime.now(UTC)
-    name = uuid4().hex
+    name = token_hex(16)
     wrapped = envelope(event, source=source, id=name, time=now, traceparent=traceparent)
     _insertion(table).change(
         connection,
