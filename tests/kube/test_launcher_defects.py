@@ -165,6 +165,8 @@ async def test_a_pod_that_somebody_deletes_comes_again(made: World, nodes: Kubel
         await made.live()
         await made.see()
         (pod,) = await made.until(POD, all_run(1))
+        # What is gone before the launcher has seen it run was never told of.
+        await made.hear("workload-launched")
         await made.cluster.delete(POD, made.namespace, pod["metadata"]["name"])
         await made.until(POD, lambda found: all_run(1)(found) and found[0]["metadata"]["uid"] != pod["metadata"]["uid"])
         await made.hear("workload-launched", "workload-stopped", "workload-launched")
