@@ -150,22 +150,14 @@ class SessionKeys:
         raise SignatureError("the encrypted message does not authenticate")
 
     def _open_aead(self, body: bytes) -> bytes:
-        iv, ciphertext = self._parts(body)
-        try:
-            return self._aead.decrypt(iv, ciphertext, self._aad)
-        except InvalidTag as error:
-            raise SignatureError("the encrypted message does not authenticate") from error
-
-    def _parts(self, body: bytes) -> tuple[bytes, bytes]:
-        """Initialisation vector and ciphertext; there is one way to write them, unless a header has more in it."""
-        start, end = len(self._head), len(self._head) + self.iv_size
-        if body.startswith(self._head) and isinstance(ciphertext := cbor.loads(body[end:]), bytes):
-            return body[start:end], ciphertext
         match cbor.loads(body):
             case cbor.Tag(tag=cbor.COSE_ENCRYPT0, value=(bytes(protected), {5: bytes(iv)}, bytes(ciphertext))) if (
                 protected == _PROTECTED[self.suite] and len(iv) == self.iv_size
             ):
-                return iv, ciphertext
+                try:
+                    return self._aead.decrypt(iv, ciphertext, self._aad)
+                except InvalidTag as error:
+                    raise SignatureError("the encrypted message does not authenticate") from error
         raise SignatureError(f"the message is not encrypted with {self.suite.name}")
 
     def _open_inner(self, inner: bytes) -> bytes:
