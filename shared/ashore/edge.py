@@ -6,24 +6,20 @@ else keeps a program from running.
 """
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import structlog
 
-from ashore import telemetry
 from ashore.bus import Bus, BusError
-from ashore.config import Settings, SettingsError
+from ashore.config import Settings
+from ashore.starting import EXIT_FAILED, EXIT_SETTINGS, begin
 from ashore.supervise import TaskCrashedError
 from ashore.telemetry import Metrics
 from ashore.tls import TlsError, client_context
 
-EXIT_SETTINGS: Final = 2
-EXIT_FAILED: Final = 1
 S = TypeVar("S", bound=Settings)
 Running = Callable[[S, Bus, Metrics], AbstractAsyncContextManager[object]]
 """A program at work, until the block ends."""
@@ -36,15 +32,9 @@ def run(name: str, settings_type: type[S], running: Running[S], *, told: tuple[t
 
     `told` are errors whose one sentence says what to do.
     """
-    try:
-        settings = settings_type.load(os.environ)
-    except SettingsError as error:
-        sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
+    settings = begin(name, settings_type)
+    if settings is None:
         return EXIT_SETTINGS
-    telemetry.configure(settings.log_level, settings.log_format)
-    structlog.contextvars.bind_contextvars(service=name)
-    for warning in settings_type.warnings(os.environ):
-        log.warning(warning)
     try:
         asyncio.run(_main(name, settings, running))
     except TlsError as error:

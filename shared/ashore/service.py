@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import structlog
 import uvloop
 
-from ashore import telemetry
 from ashore.bus import Bus, BusError, BusUnavailable
-from ashore.config import Settings, SettingsError
+from ashore.config import Settings
 from ashore.files import FilesError
 from ashore.http.api import Application, api
 from ashore.http.auth import Auth, TokensError, admin_token
@@ -33,6 +31,7 @@ from ashore.http.limits import Limits
 from ashore.http.routes import Route
 from ashore.http.server import Server, bind, tls_context
 from ashore.memory import settle
+from ashore.starting import EXIT_FAILED, EXIT_SETTINGS, begin
 from ashore.supervise import Supervisor
 from ashore.telemetry import Metrics
 from ashore.tls import TlsError, client_context
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Settings)
 
-EXIT_SETTINGS: Final = 2
-EXIT_FAILED: Final = 1
 _DECLARE_PAUSE: Final = 2.0
 _CLOSE_SECONDS: Final = 5.0
 _MOST_FILES: Final = 65_536
@@ -92,14 +89,9 @@ Build = Callable[[Context[S]], AbstractAsyncContextManager[App]]
 
 def run(name: str, settings_type: type[S], build: Build[S]) -> int:
     """Run a service until it is told to stop; the answer is the process's exit code."""
-    try:
-        settings = settings_type.load(os.environ)
-    except SettingsError as error:
-        sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
+    settings = begin(name, settings_type)
+    if settings is None:
         return EXIT_SETTINGS
-    telemetry.configure(settings.log_level, settings.log_format, service=name)
-    for warning in settings_type.warnings(os.environ):
-        log.warning(warning)
     _allow_many_connections()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

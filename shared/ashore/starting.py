@@ -1,0 +1,30 @@
+"""How every program of ashore begins: settings from the environment, then a log in which its name stands."""
+
+import os
+import sys
+from typing import Final, TypeVar
+
+import structlog
+
+from ashore import telemetry
+from ashore.config import Settings, SettingsError
+
+EXIT_FAILED: Final = 1
+EXIT_SETTINGS: Final = 2
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+S = TypeVar("S", bound=Settings)
+
+
+def begin(name: str, settings_type: type[S]) -> S | None:
+    """Load the settings and begin the log; None where they are wrong, which people are told on standard error."""
+    try:
+        settings = settings_type.load(os.environ)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
+        return None
+    telemetry.configure(settings.log_level, settings.log_format, service=name)
+    for warning in settings_type.warnings(os.environ):
+        log.warning(warning)
+    return settings
