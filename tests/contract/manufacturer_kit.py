@@ -31,7 +31,7 @@ from ashore_manufacturer.model import Policy
 from ashore_manufacturer.protocol import Keyring, ManufacturerExchange, Policies
 from ashore_manufacturer.store import MIGRATIONS, OUTBOX, Store
 from tests import fdo_kit
-from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+from tests.contract.sql_fixtures import fresh_url
 
 RV_INFO = rvinfo.encode([rvinfo.Directive(dns="rv.example", protocol="http", device_port=8040, owner_port=8040)])
 TOKEN = "admin"
@@ -163,7 +163,5 @@ async def made(tmp_path: Path) -> AsyncIterator[Factory]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Factory]:
     """A manufacturer on either database."""
-    if request.param == "postgresql" and POSTGRESQL_URL is None:
-        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
     async with fresh_url(request.param, tmp_path) as url, factory(tmp_path, url=url) as one:
         yield one

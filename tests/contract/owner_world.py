@@ -1,6 +1,8 @@
 """An owner service with its database, and a device that can stop or misbehave at any message."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from ashore.bus.memory import MemoryBus
 from ashore.fdo import to2_device
@@ -76,6 +78,18 @@ class World:
     async def state(self, voucher: Voucher) -> str:
         device = await self.queries.device(voucher.guid.hex())
         return device.state.value
+
+
+@asynccontextmanager
+async def opened_world(url: str) -> AsyncIterator[World]:
+    """An owner service on a database, with the profiles that every owner begins with."""
+    database = await Database.open(url, "ashore_owner:migrations")
+    world = World(database, MemoryBus())
+    await world.catalogue.seed(NOW)
+    try:
+        yield world
+    finally:
+        await database.close()
 
 
 class Client:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ashore.bus.memory import MemoryBus
 from ashore.fdo import to2_device
 from ashore.fdo.ciphers import CipherSuite
 from ashore.fdo.kex import KexSuite
@@ -18,23 +17,16 @@ from ashore.fdo.messages import (
     ProveOVHdr,
     SetupDevice,
 )
-from ashore.sql import Database
 from ashore_owner.profiles import Profile, Rule, RunCommandStep
 from tests import fdo_kit as kit
-from tests.contract.owner_world import NOW, Client, Refused, World, events_of
-from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+from tests.contract.owner_world import NOW, Client, Refused, World, events_of, opened_world
+from tests.contract.sql_fixtures import fresh_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    if request.param == "postgresql" and POSTGRESQL_URL is None:
-        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
-    async with fresh_url(request.param, tmp_path) as url:
-        database = await Database.open(url, "ashore_owner:migrations")
-        world = World(database, MemoryBus())
-        await world.catalogue.seed(NOW)
+    async with fresh_url(request.param, tmp_path) as url, opened_world(url) as world:
         yield world
-        await database.close()
 
 
 async def test_a_device_comes_ashore_and_its_story_is_kept(world: World) -> None:

@@ -21,7 +21,7 @@ from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.to0 import Registrar
 from tests import fdo_kit as kit
 from tests.contract.owner_world import NOW, Client, World
-from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+from tests.contract.sql_fixtures import fresh_url
 
 
 class Office(World):
@@ -47,8 +47,6 @@ class Office(World):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def office(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Office]:
-    if request.param == "postgresql" and POSTGRESQL_URL is None:
-        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
     async with fresh_url(request.param, tmp_path) as url:
         database = await Database.open(url, "ashore_owner:migrations")
         office = Office(database, MemoryBus())

@@ -7,19 +7,17 @@ from pathlib import Path
 import pytest
 
 from ashore import cbor, cose
-from ashore.bus.memory import MemoryBus
 from ashore.fdo.ciphers import CipherSuite
 from ashore.fdo.codec import Message
 from ashore.fdo.messages import Done2, ErrorMessage, ProveDevice
 from ashore.fdo.voucher import Voucher
 from ashore.http.fdo import FdoReply
 from ashore.sessions import Sealer
-from ashore.sql import Database
 from ashore_owner.profiles import FetchFileStep, Profile, Rule, RunCommandStep, WriteFileStep
 from ashore_owner.protocol import OwnerExchange
 from tests import fdo_kit as kit
 from tests.alterations import Alteration, alterations
-from tests.contract.owner_world import NOW, Client, World, events_of
+from tests.contract.owner_world import NOW, Client, World, events_of, opened_world
 from tests.contract.refusing import altered_tokens, quietly, told
 
 Alter = Callable[[bytes], bytes]
@@ -29,11 +27,8 @@ PROVEN = (66, 68, 70)
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = await Database.open(f"sqlite:///{tmp_path}/owner.db", "ashore_owner:migrations")
-    world = World(database, MemoryBus())
-    await world.catalogue.seed(NOW)
-    yield world
-    await database.close()
+    async with opened_world(f"sqlite:///{tmp_path}/owner.db") as world:
+        yield world
 
 
 class Stopped(Exception):  # noqa: N818 - the device has said what it was to say

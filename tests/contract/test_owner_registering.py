@@ -10,25 +10,19 @@ import msgspec
 import pytest
 
 from ashore import cbor
-from ashore.bus.memory import MemoryBus
 from ashore.fdo.messages import ErrorMessage
 from ashore.fdo.types import fingerprint
 from ashore.fdo.voucher import Voucher
-from ashore.sql import Database
 from ashore_owner.to0 import Registrar
 from tests import fdo_kit as kit
-from tests.contract.owner_world import NOW, World
-from tests.contract.sql_fixtures import POSTGRESQL_URL, fresh_url
+from tests.contract.owner_world import NOW, World, opened_world
+from tests.contract.sql_fixtures import fresh_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    if request.param == "postgresql" and POSTGRESQL_URL is None:
-        pytest.skip("ASHORE_TEST_POSTGRESQL_URL names no PostgreSQL server")
-    async with fresh_url(request.param, tmp_path) as url:
-        database = await Database.open(url, "ashore_owner:migrations")
-        yield World(database, MemoryBus())
-        await database.close()
+    async with fresh_url(request.param, tmp_path) as url, opened_world(url) as world:
+        yield world
 
 
 async def test_a_registration_that_fails_is_noted_in_either_database(world: World) -> None:

@@ -18,14 +18,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from ashore.bus.memory import MemoryBus
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.types import KeyEncoding, encode_public_key, fingerprint
-from ashore.sql import Database
 from ashore_owner.profiles import Profile, Rule
 from ashore_owner.tables import devices, outbox
 from tests import fdo_kit as kit
-from tests.contract.owner_world import NOW, Client, World
+from tests.contract.owner_world import NOW, Client, World, opened_world
 
 SMALL_LOAD = 24
 
@@ -37,11 +35,8 @@ def on_disk(folder: Path) -> bytes:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    database = await Database.open(f"sqlite:///{tmp_path / 'owner.db'}", "ashore_owner:migrations")
-    world = World(database, MemoryBus())
-    await world.catalogue.seed(NOW)
-    yield world
-    await database.close()
+    async with opened_world(f"sqlite:///{tmp_path / 'owner.db'}") as world:
+        yield world
 
 
 async def test_3_many_onboardings_at_once_all_end(world: World) -> None:
