@@ -6,6 +6,7 @@ talks to any FDO 1.1 server.
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator
 from typing import NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -168,39 +169,52 @@ async def redirect(url: str, device: Device) -> RVRedirect:
 
 async def onboard(url: str, device: Device, to1d: cose.Sign1 | None) -> int:
     """TO2; the answer is how many messages the device sent."""
+    return len([number async for number in messages(url, device, to1d)])
+
+
+async def messages(url: str, device: Device, to1d: cose.Sign1 | None) -> AsyncGenerator[int, None]:
+    """TO2, a message at a time: the number of each that was answered."""
     connection = await Connection.open(url)
     try:
-        return await _onboard(connection, device, to1d)
+        async for number in _onboard(connection, device, to1d):
+            yield number
     finally:
         await connection.close()
 
 
-async def _onboard(connection: Connection, device: Device, to1d: cose.Sign1 | None) -> int:
+async def _onboard(connection: Connection, device: Device, to1d: cose.Sign1 | None) -> AsyncGenerator[int, None]:
     signer, credential = device.signer, device.credential
     asked = to2_device.hello_device(credential, signer, device.kex, CipherSuite.A128GCM, os.urandom(16))
-    proving = to2_device.prove_owner(await connection.say(asked.message, ProveOVHdr), asked, credential, to1d)
+    offered = await connection.say(asked.message, ProveOVHdr)
+    yield asked.message.number
+    proving = to2_device.prove_owner(offered, asked, credential, to1d)
     while (request := to2_device.get_next_entry(proving)) is not None:
-        proving = to2_device.prove_entry(await connection.say(request, OVNextEntry), proving)
+        entry = await connection.say(request, OVNextEntry)
+        yield request.number
+        proving = to2_device.prove_entry(entry, proving)
     joined, proof = to2_device.prove_device(proving, asked, signer, ENTROPY)
     connection.keys = joined.keys
-    setup = to2_device.accept_setup(
-        await connection.say(proof, SetupDevice), joined, credential, 1300, allow_reuse=True
-    )
+    proven = await connection.say(proof, SetupDevice)
+    yield proof.number
+    setup = to2_device.accept_setup(proven, joined, credential, 1300, allow_reuse=True)
     await connection.say(setup.message, OwnerServiceInfoReady)
-    rounds = await _service_info(connection)
-    to2_device.finish(await connection.say(to2_device.done(joined), Done2), joined)
-    return 4 + proving.entries + rounds
+    yield setup.message.number
+    async for number in _service_info(connection):
+        yield number
+    done = to2_device.done(joined)
+    to2_device.finish(await connection.say(done, Done2), joined)
+    yield done.number
 
 
-async def _service_info(connection: Connection) -> int:
+async def _service_info(connection: Connection) -> AsyncGenerator[int, None]:
     host = NothingHost()
     facts = Devmod(os="linux", arch="amd64", version="1", device="bench", sep=":", bin="amd64")
     conversation = DeviceConversation([FdoSysDevice(host), CommandDevice(host)], facts, 1300)
-    turn, rounds = conversation.start(), 0
+    turn = conversation.start()
     while True:
-        rounds += 1
         answer = await connection.say(DeviceServiceInfo(turn.is_more, list(turn.items)), OwnerServiceInfo)
+        yield DeviceServiceInfo.number
         if answer.is_done:
             await conversation.close()
-            return rounds
+            return
         turn = await conversation.step(OwnerTurn(answer.is_more, answer.is_done, answer.items))
