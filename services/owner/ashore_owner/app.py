@@ -24,7 +24,7 @@ from ashore_owner.catalogue import Catalogue
 from ashore_owner.config import OwnerSettings
 from ashore_owner.documents import Documents
 from ashore_owner.downloads import Downloads
-from ashore_owner.fetching import Networks
+from ashore_owner.networks import Contacts, Networks
 from ashore_owner.protocol import OwnerExchange
 from ashore_owner.queries import Queries
 from ashore_owner.store import Store
@@ -77,6 +77,7 @@ def _registrar(settings: OwnerSettings, database: Database, signers: dict[str, S
         [to2_address(url) for url in settings.advertise],
         wait_seconds=settings.wait_seconds,
         parallel=settings.to0_parallel,
+        contacts=Contacts(settings.rendezvous_hosts),
         tls=rendezvous_tls(settings.ca),
     )
 

@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from ashore.config import Settings
 from ashore.fdo.ciphers import SvkLength
 from ashore_owner.downloads import LIMIT
-from ashore_owner.fetching import NONE, PUBLIC
+from ashore_owner.networks import NONE, PUBLIC, Contacts
 
 
 class OwnerSettings(Settings, frozen=True, kw_only=True):
@@ -33,6 +33,16 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
         int, Meta(ge=60, le=2**32 - 1, description="For how long the rendezvous is asked to keep a registration.")
     ] = 86_400
     to0_parallel: Annotated[int, Meta(ge=1, le=64, description="Registrations that run at the same time.")] = 8
+    rendezvous_hosts: Annotated[
+        list[str],
+        Meta(
+            description="Which rendezvous this service may contact, of those that vouchers name: hosts such as "
+            "`rv.example.com`, `*.example.com` for any one label in front, and networks such as `10.2.0.0/16`, "
+            "separated by commas; by default all. Link-local, multicast, unspecified and reserved addresses, and "
+            "metadata services of clouds, are never contacted, whatever name leads there; loopback is, as a rendezvous "
+            "may be on this machine."
+        ),
+    ] = field(default_factory=list)
     svk_length: Annotated[
         SvkLength,
         Meta(
@@ -66,3 +76,11 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
                     ipaddress.ip_network(name, strict=False)
             except ValueError:
                 yield f"ASHORE_DOWNLOAD_NETWORKS has '{name}': expected public, none, or a network such as 10.2.0.0/16"
+        for name in self.rendezvous_hosts:
+            try:
+                Contacts([name])
+            except ValueError:
+                yield (
+                    f"ASHORE_RENDEZVOUS_HOSTS has '{name}': expected a host name without scheme and port, such as "
+                    "rv.example.com or *.example.com, or a network such as 10.2.0.0/16"
+                )

@@ -21,7 +21,8 @@ import structlog
 
 from ashore.fdo.serviceinfo import StepFailedError
 from ashore.fdo.serviceinfo.download import Arrive, Content
-from ashore_owner.fetching import Networks, Unfetched, fetch, parse
+from ashore_owner.fetching import Unfetched, fetch, parse
+from ashore_owner.networks import Networks
 
 LIMIT: Final = 256 << 20
 KEPT_SECONDS: Final = 600.0

@@ -7,7 +7,6 @@ used: behind one nobody knows where a request ends.
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -16,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httptools
 
-PUBLIC: Final = "public"
-NONE: Final = "none"
+from ashore_owner.networks import Networks
+
 SECONDS: Final = 900.0
 """How long one file may take."""
 _IDLE_SECONDS: Final = 30.0
@@ -28,47 +27,10 @@ _HEAD_LIMIT: Final = 65_536
 _PORTS: Final = {"http": 80, "https": 443}
 _OK: Final = 200
 _MOVED: Final = (301, 302, 303, 307, 308)
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Unfetched(Exception):  # noqa: N818 - what became of the file
     """The file cannot be had; the text says why, and what to do."""
-
-
-class Networks:
-    """Where files may come from: `public` is every address of the open internet, else networks by their numbers."""
-
-    def __init__(self, names: Sequence[str] = (PUBLIC,)) -> None:
-        self._public = PUBLIC in names
-        self._others = [ipaddress.ip_network(name, strict=False) for name in names if name not in (PUBLIC, NONE)]
-
-    def allow(self, text: str) -> bool:
-        """Whether a connection to this address is in order."""
-        address = _plain(ipaddress.ip_address(text))
-        # A tunnel must be allowed, and so must its end.
-        return all(self._allow(one) for one in (address, *_tunnel_ends(address)))
-
-    def _allow(self, address: Address) -> bool:
-        if any(address in network for network in self._others):
-            return True
-        return self._public and address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def _plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one is only another way to write."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address
-
-
-def _tunnel_ends(address: Address) -> list[Address]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    return [end for end in (address.sixtofour, *(address.teredo or ())) if end is not None]
 
 
 class Target(NamedTuple):

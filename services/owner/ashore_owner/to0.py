@@ -1,18 +1,18 @@
 """TO0 from the owner: every voucher is registered at its rendezvous, and registered again before that runs out.
 
 Only items that are due are looked at, each is claimed by one replica for a while, several run at the same time, and
-renewal comes at 80 % of the granted time with some jitter, so that a fleet imported at once spreads out.
+renewal comes at 80 % of the granted time with some jitter, so that a fleet imported at once spreads out. A voucher may
+name any number of rendezvous that never answer: each has its time, all together have theirs, and the next attempt
+begins with another one.
 """
 
 import asyncio
-import http.client
 import random
 import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
 import structlog
 from sqlalchemy import Connection, bindparam, case, select, update
@@ -20,13 +20,14 @@ from sqlalchemy import Connection, bindparam, case, select, update
 from ashore.cose import Signer
 from ashore.devices import DeviceState
 from ashore.fdo import rvinfo, to0
-from ashore.fdo.codec import Message
-from ashore.fdo.errors import FdoError, PeerError, VoucherError
-from ashore.fdo.messages import AcceptOwner, ErrorMessage, HelloAck, To0Hello
+from ashore.fdo.errors import FdoError, VoucherError
+from ashore.fdo.messages import AcceptOwner, HelloAck, To0Hello
 from ashore.fdo.types import To2Address, storable
 from ashore.fdo.voucher import Voucher
 from ashore.sql import Database, StorageUnavailable
 from ashore.sql.prepared import Prepared
+from ashore_owner.networks import Contacts
+from ashore_owner.rendezvous import Rendezvous
 from ashore_owner.tables import devices
 
 LEASE_SECONDS: Final = 60
@@ -35,8 +36,10 @@ RENEW_AT: Final = 0.8
 _JITTER: Final = 0.1
 _FIRST_RETRY: Final = 5.0
 _LAST_RETRY: Final = 300.0
-_TIMEOUT: Final = 20.0
-_MAX_ANSWER: Final = 65_535
+_ONE_SECONDS: Final = 20.0
+"""What one rendezvous may take, for both messages."""
+_ALL_SECONDS: Final = LEASE_SECONDS - 5 - _ONE_SECONDS
+"""After so long no further one is asked, so that the lease lasts and other devices have their turn."""
 
 _IS_DUE: Final = devices.c.to0_due <= bindparam("now")
 _ANY: Final = Prepared(select(devices.c.guid).where(_IS_DUE).limit(1))
@@ -70,8 +73,6 @@ _REGISTERED: Final = Prepared(
     )
 )
 
-M = TypeVar("M", bound=Message)
-
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
@@ -94,6 +95,7 @@ class Registrar:
         *,
         wait_seconds: int,
         parallel: int,
+        contacts: Contacts | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -102,6 +104,7 @@ class Registrar:
         self._addresses = addresses
         self._wait_seconds = wait_seconds
         self._parallel = parallel
+        self._contacts = contacts or Contacts()
         self._tls = tls
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - jitter, nothing secret
@@ -152,7 +155,7 @@ class Registrar:
 
     async def _register(self, item: Due) -> None:
         try:
-            granted = await asyncio.get_running_loop().run_in_executor(self._threads, self._anywhere, item.voucher)
+            granted = await self._anywhere(item)
         except FdoError as error:
             delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(item.attempts, 10)) * self._spread()
             log.warning("to0 failed", guid=item.guid, reason=error.reason, retry_in=round(delay))
@@ -168,25 +171,46 @@ class Registrar:
             log.info("not registered: the device comes without a rendezvous", guid=item.guid)
             self._keep(_PUT_OFF, item.guid, None, {"failures": 0, "reason": None})
 
-    def _anywhere(self, voucher: Voucher) -> int:
+    async def _anywhere(self, item: Due) -> int:
         """The seconds that a rendezvous grants; 0 where the voucher bypasses it."""
-        directives = rvinfo.decode(voucher.header.rv_info)
+        directives = rvinfo.decode(item.voucher.header.rv_info)
         urls = [url for directive in directives if not directive.rv_bypass for url in directive.urls(owner=True)]
-        if not urls and any(directive.rv_bypass for directive in directives):
-            return 0
-        signer = self._signers.get(voucher.owner_public_key.fingerprint())
-        if signer is None or not voucher.entries:
+        if not urls:
+            if any(directive.rv_bypass for directive in directives):
+                return 0
+            raise VoucherError("the voucher names no rendezvous that an owner can reach over HTTP")
+        signer = self._signers.get(item.voucher.owner_public_key.fingerprint())
+        if signer is None or not item.voucher.entries:
             raise VoucherError("the voucher does not name one of this owner's keys as its owner")
-        failure: FdoError = VoucherError("the voucher names no rendezvous that an owner can reach over HTTP")
+        first = item.attempts % len(urls)
+        return await self._one_of(urls[first:] + urls[:first], item.voucher, signer)
+
+    async def _one_of(self, urls: list[str], voucher: Voucher, signer: Signer) -> int:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _ALL_SECONDS
+        reasons: list[str] = []
         for url in urls:
             try:
-                return self._at(url, voucher, signer)
+                return await self._ask(url, voucher, signer)
             except FdoError as error:
-                failure = error
-        raise failure
+                reasons.append(error.reason)
+            if loop.time() > until:
+                break
+        raise FdoError("; ".join(dict.fromkeys(reasons)))
 
-    def _at(self, url: str, voucher: Voucher, signer: Signer) -> int:
-        with Rendezvous(url, self._tls) as rendezvous:
+    async def _ask(self, url: str, voucher: Voucher, signer: Signer) -> int:
+        loop = asyncio.get_running_loop()
+        rendezvous = Rendezvous(url, self._contacts, self._tls)
+        bell = loop.call_later(_ONE_SECONDS, rendezvous.give_up)
+        try:
+            return await loop.run_in_executor(self._threads, self._at, rendezvous, voucher, signer)
+        finally:
+            # Whoever is stopped does not wait for a thread that does.
+            bell.cancel()
+            rendezvous.give_up()
+
+    def _at(self, opened: Rendezvous, voucher: Voucher, signer: Signer) -> int:
+        with opened as rendezvous:
             ack = rendezvous.say(To0Hello(), HelloAck)
             message = to0.owner_sign(ack, voucher, self._wait_seconds, self._addresses, signer)
             return rendezvous.say(message, AcceptOwner).wait_seconds
@@ -216,49 +240,3 @@ def _report(kept: asyncio.Future[int]) -> None:
     error = None if kept.cancelled() else kept.exception()
     if error is not None:
         log.warning("a registration could not be noted, and is made again", reason=str(error))
-
-
-class Rendezvous:
-    """One connection to a rendezvous, kept for both messages. It blocks: use it in a thread.
-
-    The standard library's client does what is needed here in a tenth of the memory of the asynchronous ones.
-    """
-
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        self._url = url
-        self._connection = (
-            http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=tls)
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
-        )
-        self._headers = {"content-type": "application/cbor"}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._connection.close()
-
-    def say(self, message: Message, answer: type[M]) -> M:
-        """Send one message; raise PeerError for anything but the answer to it."""
-        try:
-            path = f"/fdo/101/msg/{message.number}"
-            self._connection.request("POST", path, message.encode(), self._headers)
-            response = self._connection.getresponse()
-            body = response.read(_MAX_ANSWER)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            # ValueError: the voucher names a host that cannot be one.
-            text = f"the rendezvous at {self._url} cannot be reached: {error or type(error).__name__}"
-            raise PeerError(0, message.number, text) from error
-        kind = response.headers.get("message-type", "")
-        if kind == str(ErrorMessage.number):
-            told = ErrorMessage.decode(body)
-            raise PeerError(told.code, message.number, told.text[:500])
-        if kind != str(answer.number):
-            text = f"the rendezvous at {self._url} answered HTTP {response.status}, message type {kind or 'none'}"
-            raise PeerError(0, message.number, text)
-        if token := response.headers.get("authorization"):
-            self._headers["authorization"] = token
-        return answer.decode(body)
