@@ -27,6 +27,7 @@ from ashore.fdo.serviceinfo import OwnerTurn
 from ashore.fdo.serviceinfo.device import DeviceConversation
 from ashore.fdo.to2_device import Joined, Setup
 from ashore_device.dialogue import Dialogue, SystemEntropy
+from ashore_device.routes import check_new
 
 _ENTROPY: Final = SystemEntropy()
 _NONCE_SIZE: Final = 16
@@ -87,7 +88,9 @@ async def join(
     joined, proof = to2_device.prove_device(proving, asked, signer, _ENTROPY, terms.svk_length)
     setup = await talk.ask(proof, SetupDevice, joined.keys)
     size = terms.max_service_info
-    return joined, to2_device.accept_setup(setup, joined, credential, size, allow_reuse=terms.allow_reuse)
+    accepted = to2_device.accept_setup(setup, joined, credential, size, allow_reuse=terms.allow_reuse)
+    check_new(credential, accepted.credential)
+    return joined, accepted
 
 
 async def get_ready(talk: Dialogue, joined: Joined, setup: Setup) -> int:

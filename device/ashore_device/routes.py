@@ -10,10 +10,19 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ashore.fdo import rvinfo
+from ashore.fdo.credential import Credential
+from ashore.fdo.errors import InvalidMessageError
 from ashore.fdo.types import To2Address, Transport
 from ashore_device.credential_file import Candidate, Record
 from ashore_device.pinning import Pins
 
+LONGEST_PAUSE: Final = 86_400.0
+"""Seconds that rendezvous info may have a device wait: for all pauses within one search, and for the one after it.
+
+On the wire a delay has up to 136 years, and an owner's slip of the pen would cost a visit with a new initialisation. A
+day is more than any pause that spares a network or a battery needs (the C client takes an hour at most), and an
+operator who mends the rendezvous sees the device the next day.
+"""
 _SCHEMES: Final = {Transport.HTTP: "http", Transport.HTTPS: "https"}
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
@@ -60,16 +69,31 @@ def owner_urls(addresses: list[To2Address]) -> list[str]:
 def last_delay(record: Record) -> float | None:
     """Seconds that the last directive asks for before the search begins anew, None where it says nothing."""
     directives = _read(record.candidates[-1])
-    return directives[-1].delay_seconds if directives else None
+    asked = directives[-1].delay_seconds if directives else None
+    return None if asked is None else min(asked, LONGEST_PAUSE)
+
+
+def check_new(old: Credential, new: Credential) -> None:
+    """Raise InvalidMessageError where an owner gives new rendezvous info that leads a device nowhere, for ever.
+
+    What is merely not reached now may be tomorrow. What is not new makes nothing worse: the device came here with it.
+    """
+    if new.rv_info != old.rv_info and not any(each.urls() for each in _read(Candidate(credential=new))):
+        raise InvalidMessageError(
+            "the owner's new rendezvous info has no address that this device could ask over http or https, so the "
+            "device keeps its credential: correct the info at the owner"
+        )
 
 
 def _directives(candidate: Candidate, *, patient: bool) -> Iterator[Route]:
     directives = _read(candidate)
+    left = LONGEST_PAUSE if patient else 0.0
     for directive in directives:
         urls = directive.urls()
         for url in urls:
-            paced = patient and url == urls[-1] and directive is not directives[-1]
-            delay = float(directive.delay_seconds or 0) if paced else 0.0
+            paced = url == urls[-1] and directive is not directives[-1]
+            delay = min(directive.delay_seconds or 0.0, left) if paced else 0.0
+            left -= delay
             yield Route(candidate, url, bypass=directive.rv_bypass, delay=delay, pins=_pins(directive))
 
 

@@ -73,6 +73,8 @@ class World:
     directives: list[rvinfo.Directive] = field(
         default_factory=lambda: [rvinfo.Directive(dns="rv.example", protocol="http", device_port=8040)]
     )
+    new_info: rvinfo.RvInfo | None = None
+    """Where an onboarded device shall look from then on; None leaves it as it is."""
     addresses: list[To2Address] = field(default_factory=lambda: [To2Address(None, "owner.example", 8042, Scheme.HTTP)])
     made: list[Voucher] = field(default_factory=list)
     vouchers: dict[bytes, Voucher] = field(default_factory=dict)
@@ -195,7 +197,8 @@ class World:
         owner = voucher.owner_public_key
         if not self.reuse:
             owner = encode_public_key(self.owner.public_key, KeyEncoding.X509)
-        return to2.Replacement(guid, voucher.header.rv_info, owner)
+        info = voucher.header.rv_info if self.new_info is None else self.new_info
+        return to2.Replacement(guid, info, owner)
 
     def _encrypted(self, message: Message, talk: Talk) -> Message:
         match message:

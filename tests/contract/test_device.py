@@ -202,6 +202,43 @@ async def test_a_bypass_leads_straight_to_the_owner(make: Maker) -> None:
     assert 30 not in world.numbers
 
 
+@pytest.mark.parametrize(
+    "new",
+    [
+        [],
+        [rvinfo.Directive(dns="rv.example", protocol="http", owner_only=True)],
+        [rvinfo.Directive(dns="rv.example", protocol="tcp", device_port=8040)],
+        [rvinfo.Directive(rv_bypass=True, protocol="http")],
+        [rvinfo.Directive(ip="0.0.0.0", protocol="http")],
+    ],
+    ids=["none", "for owners", "another protocol", "a bypass to nobody", "no host"],
+)
+async def test_rendezvous_info_that_leads_nowhere_is_refused_and_changes_nothing(
+    make: Maker, new: list[rvinfo.Directive]
+) -> None:
+    world = World(new_info=rvinfo.encode(new), steps=steps)
+    device = make(InProcess(world), options=msgspec.structs.replace(QUICK, rounds=1))
+    before = await device.initialise(MAKER_URL, REQUEST)
+    with pytest.raises(OnboardingError, match=r"S-1 .*no address that this device could ask.*correct the info"):
+        await device.onboard()
+    assert [(error.code, error.previous) for error in world.errors] == [(101, 65)]
+    assert "the device keeps its credential" in world.errors[0].text
+    assert device.show() == before
+    assert not (device.files / "hello.txt").exists()
+    assert world.commits == []
+    world.new_info = None
+    assert (await device.onboard()).confirmed
+
+
+async def test_rendezvous_info_that_is_out_of_reach_today_is_taken(make: Maker) -> None:
+    elsewhere = rvinfo.encode([rvinfo.Directive(dns="tomorrow.example", protocol="https", delay_seconds=3600)])
+    world = World(new_info=elsewhere)
+    device = make(InProcess(world))
+    await device.initialise(MAKER_URL, REQUEST)
+    assert (await device.onboard()).confirmed
+    assert device.show().candidates[0].credential.rv_info == elsewhere
+
+
 async def test_the_delays_of_the_rendezvous_info_are_kept(make: Maker) -> None:
     world = World(
         directives=[

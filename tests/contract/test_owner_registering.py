@@ -47,7 +47,16 @@ async def test_a_name_that_is_no_host_fails_one_registration_and_not_the_registr
     info = [[[5, cbor.dumps(host)], [12, cbor.dumps(1)]]]
     voucher = kit.sell(kit.initialise(rv_info=info)[1], kit.signer("manufacturer", "p256"), world.owner)
     assert await world.store.add(voucher, serial="SN-1", origin="upload", now=NOW)
-    assert "cannot be reached" in await _registered(world, voucher)
+    assert "no rendezvous that an owner can reach" in await _registered(world, voucher)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "\u00ad", "\u2100.a"], ids=["long", "empty", "nothing", "slash"])
+def test_a_name_that_is_no_host_cannot_be_reached(host: str) -> None:
+    with (
+        Rendezvous(f"http://{host}:80", Contacts()) as rendezvous,
+        pytest.raises(FdoError, match="cannot be reached"),
+    ):
+        rendezvous.say(To0Hello(), HelloAck)
 
 
 async def test_what_a_rendezvous_says_is_kept_whatever_is_in_it(world: World) -> None:

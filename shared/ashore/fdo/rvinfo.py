@@ -74,14 +74,15 @@ class Directive(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown
     ext_rv: list[str] | None = None
 
     def urls(self, *, owner: bool = False) -> list[str]:
-        """Base URLs over HTTP, the DNS name first, for a device or for an owner; empty where it means neither."""
+        """Base URLs over HTTP, the DNS name first, for a device or for an owner; empty where it leads nowhere.
+
+        That is where it is not meant for them, or has only names and addresses that no host can have.
+        """
         if (self.dev_only if owner else self.owner_only) or self.protocol not in _PORTS:
             return []
         port = (self.owner_port if owner else self.device_port) or _PORTS[self.protocol]
-        hosts = [self.dns] if self.dns else []
-        if self.ip:
-            hosts.append(f"[{self.ip}]" if ":" in self.ip else self.ip)
-        return [f"{self.protocol}://{host}:{port}" for host in hosts]
+        hosts = [host for host in (self.dns, self.ip) if host and _may_be_host(host)]
+        return [f"{self.protocol}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts]
 
 
 def encode(directives: list[Directive]) -> RvInfo:
@@ -153,6 +154,23 @@ def _directive(instructions: list[Instruction]) -> Directive:
     return directive
 
 
+def _may_be_host(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return _is_name(text)
+    return not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
+
+
+def _is_name(text: str) -> bool:
+    """Whether DNS can have the name, in the form in which it is asked for."""
+    try:
+        name = text.encode("idna")
+    except ValueError:
+        return False
+    return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None
+
+
 _FLAGS: Final = {
     Variable.DEV_ONLY: "dev_only",
     Variable.OWNER_ONLY: "owner_only",
@@ -167,6 +185,9 @@ _NUMBERS: Final = {
 }
 _HOST: Final = re.compile(r"[^\s\x00-\x20\x7f/?#@:%\\\[\]]+")
 """What cannot be taken for another part of a URL."""
+_NAME: Final = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_LONGEST_NAME: Final = 254
+_BROADCAST: Final = ipaddress.ip_address("255.255.255.255")
 _TEXTS: Final = {Variable.DNS: "dns", Variable.WIFI_SSID: "wifi_ssid", Variable.WIFI_PW: "wifi_pw"}
 _HASHES: Final = {Variable.SV_CERT_HASH: "sv_cert_hash", Variable.CL_CERT_HASH: "cl_cert_hash"}
 

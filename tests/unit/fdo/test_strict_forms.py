@@ -69,6 +69,42 @@ def test_a_port_that_cannot_be_is_left_out(port: object) -> None:
     "name", ["", "a/b", "u@a", "a:1", "[", "[::1]", "a b", "a\n", "a\x00", "a?b", "a#b", "a%zz", "\\a"]
 )
 def test_a_name_that_would_be_more_than_a_host_is_left_out(name: str) -> None:
-    info = [[[5, cbor.dumps(name)], [2, cbor.dumps(bytes(4))], [12, cbor.dumps(1)]]]
+    info = [[[5, cbor.dumps(name)], [2, cbor.dumps(b"\x7f\0\0\1")], [12, cbor.dumps(1)]]]
     (directive,) = rvinfo.decode(info)
-    assert directive.urls() == ["http://0.0.0.0:80"]
+    assert directive.urls() == ["http://127.0.0.1:80"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a" * 64,
+        "a..b",
+        ".",
+        ".a",
+        "\u00ad",
+        "\u2100.a",
+        "a\uff0fb",
+        "a\uff20b",
+        "a!",
+        ".".join(["a" * 60] * 5),
+        "0.0.0.0",
+    ],
+)
+def test_a_name_that_dns_cannot_have_leads_nowhere(name: str) -> None:
+    (directive,) = rvinfo.decode([[[5, cbor.dumps(name)], [12, cbor.dumps(1)]]])
+    assert directive.dns == name
+    assert directive.urls() == directive.urls(owner=True) == []
+
+
+@pytest.mark.parametrize("name", ["a", "rv.example.", "xn--bcher-kva.example", "b\u00fccher.example", "_a-1.local"])
+def test_a_name_that_dns_can_have_leads_there(name: str) -> None:
+    (directive,) = rvinfo.decode([[[5, cbor.dumps(name)], [12, cbor.dumps(1)]]])
+    assert directive.urls() == [f"http://{name}:80"]
+
+
+@pytest.mark.parametrize("packed", [bytes(4), bytes(16), b"\xff" * 4, b"\xe0\0\0\1", b"\xff\2" + bytes(13) + b"\1"])
+def test_an_address_that_no_host_has_leads_nowhere(packed: bytes) -> None:
+    info = [[[2, cbor.dumps(packed)], [12, cbor.dumps(1)]]]
+    (directive,) = rvinfo.decode(info)
+    assert directive.ip is not None
+    assert directive.urls() == directive.urls(owner=True) == []
