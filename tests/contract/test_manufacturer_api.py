@@ -247,12 +247,14 @@ async def test_a_replica_follows_what_another_was_told(made: Factory, tmp_path: 
         ({"protocol": "coap"}, "coap"),
         ({"protocol": None}, "no protocol"),
         ({"device_port": None}, "device_port"),
-        ({"dns": None}, "no device finds its owner"),
+        ({"dns": "rv..example"}, "no host"),
+        ({"ip": "0.0.0.0"}, "no host"),
+        ({"ip": "169.254.1.1"}, "link-local"),
     ],
 )
 async def test_what_devices_in_the_field_cannot_use_is_told(made: Factory, change: dict[str, Any], words: str) -> None:
     directive = {name: value for name, value in (DIRECTIVE | change).items() if value is not None}
-    answer = await made.http.put("/rvinfo", json=[directive])
+    answer = await made.http.put("/rvinfo", json=[DIRECTIVE, directive])
     assert answer.status_code == 200
     assert any(words in warning for warning in answer.json()["warnings"]), answer.json()
 
@@ -263,6 +265,47 @@ async def test_what_devices_in_the_field_cannot_use_is_told(made: Factory, chang
 )
 async def test_directives_that_cannot_be_written_are_refused(made: Factory, change: dict[str, Any]) -> None:
     assert (await made.http.put("/rvinfo", json=[DIRECTIVE | change])).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([{"dns": None}], "no device"),
+        ([{"protocol": "coap"}], "no device"),
+        ([{"owner_only": True}], "no device"),
+        ([{"dns": "http://rv.example"}], "no device"),
+        ([{"dns": None, "ip": "0.0.0.0"}], "no device"),
+        ([{"dns": None, "rv_bypass": True}], "no device"),
+        ([{"dev_only": True}], "no owner"),
+        ([{"dev_only": True}, {"owner_only": True, "protocol": "coap"}], "no owner"),
+        ([{"dev_only": True}, {"owner_only": True, "rv_bypass": True}], "no owner"),
+    ],
+)
+async def test_directives_that_lead_nowhere_are_refused(made: Factory, given: list[dict[str, Any]], words: str) -> None:
+    before = (await made.http.get("/rvinfo")).json()
+    answer = await made.http.put("/rvinfo", json=_changed(given))
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert "http or https" in answer.json()["remedy"]
+    assert (await made.http.get("/rvinfo")).json() == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"dev_only": True}, {"owner_only": True}],
+        [{"rv_bypass": True}],
+        [{"rv_bypass": True, "dev_only": True}],
+        [{"protocol": None}],
+        [{"dns": None, "ip": "192.0.2.1"}],
+    ],
+)
+async def test_directives_that_lead_both_somewhere_are_taken(made: Factory, given: list[dict[str, Any]]) -> None:
+    assert (await made.http.put("/rvinfo", json=_changed(given))).status_code == 200
+
+
+def _changed(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in (DIRECTIVE | each).items() if value is not None} for each in given]
 
 
 async def test_an_empty_list_of_directives_is_refused(made: Factory) -> None:
@@ -285,7 +328,7 @@ async def test_everything_needs_a_token(made: Factory, path: str) -> None:
 
 
 def test_rendezvous_urls_that_cannot_be_used_are_told_by_their_setting() -> None:
-    for text in ("ftp://rv", "http://", "rv.example:8040", "http://rv:99999", "http://rv/path"):
+    for text in ("ftp://rv", "http://", "rv.example:8040", "http://rv:99999", "http://rv/path", "http://0.0.0.0:8040"):
         settings = ManufacturerSettings(rendezvous_urls=[text])
         assert [text in problem for problem in settings.check()] == [True], text
     assert list(ManufacturerSettings(rendezvous_urls=["https://rv.example", "http://[::1]:8040"]).check()) == []

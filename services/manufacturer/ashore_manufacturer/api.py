@@ -33,6 +33,7 @@ from ashore_manufacturer.model import (
     VoucherState,
     VoucherSummary,
     check_hashes,
+    dead_end,
     kind_of,
     sell,
     warnings,
@@ -218,6 +219,10 @@ def _check_directives(given: Sequence[Directive]) -> None:
         check_hashes(given)
     except (MessageBodyError, ValueError) as error:
         raise Problem(422, f"the directives cannot be encoded: {error}", remedy="correct the value") from error
+    reason = dead_end(given)
+    if reason is not None:
+        remedy = "give a directive with a name or an address and the protocol http or https, or two: one for each"
+        raise Problem(422, f"the directives lead nowhere: {reason}", remedy=remedy)
 
 
 def _bundle(pem: str, where: str = "") -> Party:

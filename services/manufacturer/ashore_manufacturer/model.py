@@ -171,13 +171,16 @@ def _directive_of(url: str) -> Directive:
         raise UrlError(f"has '{url}': expected http://host:port or https://host:port")
     port = port or _PORTS[parts.scheme]
     ip = _is_address(host)
-    return Directive(
+    directive = Directive(
         dns=None if ip else host,
         ip=host if ip else None,
         protocol="http" if parts.scheme == "http" else "https",
         device_port=port,
         owner_port=port,
     )
+    if not directive.urls():
+        raise UrlError(f"has '{url}': no host has this name or address; give one under which devices reach it")
+    return directive
 
 
 def _is_address(host: str) -> bool:
@@ -194,12 +197,24 @@ def check_hashes(given: Sequence[Directive]) -> None:
         convert(cbor.loads(bytes.fromhex(text)), Hash)
 
 
+def dead_end(given: Sequence[Directive]) -> str | None:
+    """Why these directives lead a device nowhere, or its owner to no place where the device would ask."""
+    ways = [one for one in given if _hosts(one)]
+    if not ways:
+        return "no device finds its owner by them"
+    if any(one.rv_bypass for one in ways) or any(_hosts(one, owner=True) and not one.rv_bypass for one in given):
+        return None
+    return "no owner can register by them what devices ask for"
+
+
+def _hosts(given: Directive, *, owner: bool = False) -> list[str]:
+    # C clients, and owners of others, take https where no protocol is named.
+    return msgspec.structs.replace(given, protocol=given.protocol or "https").urls(owner=owner)
+
+
 def warnings(given: Sequence[Directive]) -> list[str]:
     """What devices in the field make of these directives, seen in the C and the Go client's code: a sentence each."""
-    found = [warning for one in enumerate(given, 1) for warning in _warnings(*one)]
-    if not any(one.rv_bypass or one.urls() for one in given):
-        found.append("no directive has an address and the protocol http or https: no device finds its owner")
-    return found
+    return [warning for one in enumerate(given, 1) for warning in _warnings(*one)]
 
 
 def _warnings(number: int, given: Directive) -> list[str]:
@@ -212,11 +227,22 @@ def _warnings(number: int, given: Directive) -> list[str]:
         f"the protocol {given.protocol}: devices skip the directive; use http or https": (
             given.protocol not in (None, *_PORTS)
         ),
-        "no protocol: Go clients cannot use the directive, C clients assume https": (
+        "no protocol: Go clients and our owners cannot use the directive, C clients assume https": (
             given.protocol is None and (given.dns or given.ip) is not None
         ),
         "no device_port: C clients cannot use the directive": (
             given.device_port is None and not given.owner_only and (given.dns or given.ip) is not None
         ),
+        "a name or an address that no host has: it leads nobody there": _misleads(given),
+        "a link-local address: our owners do not register there": _is_link_local(given.ip) and not given.rv_bypass,
     }
     return [f"directive {number} has {quirk}" for quirk, present in quirks.items() if present]
+
+
+def _misleads(given: Directive) -> bool:
+    reached = msgspec.structs.replace(given, protocol="https", owner_only=False).urls()
+    return len(reached) < sum(host is not None for host in (given.dns, given.ip))
+
+
+def _is_link_local(address: str | None) -> bool:
+    return address is not None and ipaddress.ip_address(address).is_link_local
