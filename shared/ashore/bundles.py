@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from ashore import cose
 from ashore.certificates import CertificateError, supported
 
-_BLOCK: Final = re.compile(rb"-----BEGIN (PUBLIC KEY|CERTIFICATE)-----.+?-----END \1-----", re.DOTALL)
+# Up to the next dash and no further: a text full of beginnings is not read to its end for each of them.
+_BLOCK: Final = re.compile(rb"-----BEGIN (PUBLIC KEY|CERTIFICATE)-----[^-]+-----END \1-----")
 
 
 class BundleError(ValueError):

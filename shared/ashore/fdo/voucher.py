@@ -26,7 +26,8 @@ from ashore.fdo.types import PROTOCOL_VERSION, Guid, Hash, HashType, PublicKey, 
 MAX_ENTRIES: Final = 255
 """The count is a uint8 in message 61."""
 PEM_LABEL: Final = "OWNERSHIP VOUCHER"
-_PEM: Final = re.compile(rf"-----BEGIN {PEM_LABEL}-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END {PEM_LABEL}-----")
+# One way to match each text, for files come from strangers: what is left of spaces the decoder passes over.
+_PEM: Final = re.compile(rf"-----BEGIN {PEM_LABEL}-----([A-Za-z0-9+/=\s]+)-----END {PEM_LABEL}-----")
 
 
 class VoucherHeader(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

@@ -53,6 +53,12 @@ def test_a_certificate_of_an_unknown_kind_is_refused(der: bytes) -> None:
         bundles.read(pem("CERTIFICATE", der))
 
 
+@pytest.mark.parametrize("filling", [" ", "A", "-----BEGIN PUBLIC KEY-----\n"])
+def test_a_long_text_that_only_begins_like_a_key_is_read_once_and_no_more(filling: str) -> None:
+    with pytest.raises(bundles.BundleError, match="no PEM block"):
+        bundles.read(f"-----BEGIN PUBLIC KEY-----\n{filling * 100_000}".encode())
+
+
 def test_a_certificate_of_an_unknown_version_names_no_device() -> None:
     assert certificates.serial_number(ODD_CERTIFICATES[0]) == ""
 

@@ -232,6 +232,12 @@ def test_what_is_no_voucher_is_told_so(data: bytes) -> None:
         vouchers.read(data)
 
 
+@pytest.mark.parametrize("filling", [" ", "A", "-----BEGIN OWNERSHIP VOUCHER-----"])
+def test_a_long_text_that_only_begins_like_a_voucher_is_read_once_and_no_more(filling: str) -> None:
+    with pytest.raises(VoucherError, match="no block"):
+        vouchers.read(f"-----BEGIN OWNERSHIP VOUCHER-----\n{filling * 100_000}".encode())
+
+
 # TO0 and TO1.
 
 
