@@ -170,6 +170,11 @@ class Exchange(ABC):
         if not fresh:
             raise TokenError("this session token was used already; begin a new session")
 
+    def retire(self, turn: Turn) -> None:
+        """Use the token up where it is not used up yet: its session is over, whatever it was used for."""
+        with contextlib.suppress(TokenError, Unavailable):
+            self.spend(turn)
+
     async def _reply(self, turn: Turn) -> FdoReply:
         request = turn.request
         if request.number == ErrorMessage.number:
@@ -210,8 +215,7 @@ class Exchange(ABC):
     async def _end(self, error: FdoError, turn: Turn) -> None:
         if turn.state != START and turn.token and not isinstance(error, Unavailable):
             # An error ends the session (section 5.1.1): its token is of no more use.
-            with contextlib.suppress(TokenError, Unavailable):
-                self.spend(turn)
+            self.retire(turn)
         await self.failed(error, turn)
 
     def _refusal(self, error: FdoError, number: int) -> FdoReply:

@@ -150,7 +150,8 @@ class OwnerExchange(Exchange):
         if answer.number == Done2.number:
             return answer, None
         onboarding.state = answer.number
-        self._sessions.keep(turn.token, onboarding)
+        if not self._sessions.keep(turn.token, onboarding):
+            raise TokenError("this onboarding ended while the message was being answered; begin again with TO1")
         return answer, turn.token
 
     async def _step(self, message: Message, onboarding: Onboarding, turn: Turn) -> Message:
@@ -179,11 +180,13 @@ class OwnerExchange(Exchange):
 
     async def _setup(self, message: ProveDevice, turn: Turn) -> tuple[Message, str | None]:
         """ProveDevice(64) -> SetupDevice(65). The device is proven: from here on its story is told."""
-        if turn.session is not None:
-            raise InvalidMessageError("message 64 came a second time in this session")
         hello, candidate, started_at = await self._prelude(turn)
         voucher = candidate.voucher
         choice = await self._catalogue.choose(facts_of(turn.guid, candidate), candidate.profile)
+        turn.session = self._sessions.get(turn.token)
+        if turn.session is not None:
+            # It began while this one waited, and only one of the two can say which credential the device leaves with.
+            raise InvalidMessageError("message 64 came a second time in this session")
         guid = voucher.guid if choice.reuse else self.entropy.random(16)
         replacement = to2.Replacement(guid, voucher.header.rv_info, voucher.owner_public_key)
         session, reply = to2.setup_device(
@@ -227,7 +230,7 @@ class OwnerExchange(Exchange):
         voucher, reply = to2.done2(message, onboarding.session)
         await self._chronicle.finish(onboarding, voucher)
         self._sessions.forget(turn.token)
-        self.spend(turn)
+        self.retire(turn)
         return reply
 
     async def failed(self, error: FdoError, turn: Turn) -> None:

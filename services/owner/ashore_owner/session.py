@@ -103,9 +103,12 @@ class Sessions:
         self._latest[onboarding.guid] = token
         self._table.put(token, onboarding)
 
-    def keep(self, token: str, onboarding: Onboarding) -> None:
-        """A session has moved on: its time begins anew."""
+    def keep(self, token: str, onboarding: Onboarding) -> bool:
+        """A session has moved on: its time begins anew. False where it has ended meanwhile, for good."""
+        if self._table.get(token) is not onboarding:
+            return False
         self._table.put(token, onboarding)
+        return True
 
     def get(self, token: str) -> Onboarding | None:
         """The session of a token."""

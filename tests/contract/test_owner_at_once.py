@@ -1,0 +1,73 @@
+"""Two messages of one session at once: whichever is first, what was told to the device is what the owner keeps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ashore.fdo.messages import ErrorMessage
+from ashore.http.fdo import FdoReply
+from ashore_owner.catalogue import RESOURCE
+from ashore_owner.profiles import DownloadStep, Profile, Rule
+from ashore_owner.protocol import OwnerExchange
+from tests import fdo_kit as kit
+from tests.contract.owner_world import NOW, Client, Refused, World, events_of, opened_world
+from tests.contract.sql_fixtures import fresh_url
+
+REPORT = ErrorMessage(500, 70, "out of patience", 1, 0).encode()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async with fresh_url(request.param, tmp_path) as url, opened_world(url) as world:
+        yield world
+
+
+class Hasty(Client):
+    """A device that sends another message of its session while one of this number is being answered."""
+
+    def __init__(self, device: kit.Device, exchange: OwnerExchange, number: int, beside: bytes | None = None) -> None:
+        super().__init__(device, exchange)
+        self.number, self.beside = number, beside
+
+    async def send(self, number: int, body: bytes) -> FdoReply:
+        if number != self.number:
+            return await super().send(number, body)
+        self.number = 0
+        second = (number, body) if self.beside is None else (255, self.beside)
+        reply, _ = await asyncio.gather(super().send(number, body), super().send(*second))
+        return reply
+
+
+async def test_a_message_64_that_comes_twice_at_once_ends_the_session_and_not_the_voucher(world: World) -> None:
+    device, _ = await world.adopt()
+    exchange = world.replica()
+    with pytest.raises(Refused) as refused:
+        await Hasty(device, exchange, 64).onboard()
+    assert (refused.value.code, refused.value.previous) == (1, 66)
+    world.time += 1
+    new_guid = await Client(device, exchange).onboard()
+    assert await world.queries.device(new_guid)
+
+
+async def test_a_session_that_ends_while_a_message_is_answered_does_not_come_back(world: World) -> None:
+    device, _ = await world.adopt()
+    await world.documents.put(RESOURCE, "logo", b"a logo", NOW)
+    profile = Profile(name="logo", steps=[DownloadStep(name="logo", resource="logo", optional=True)])
+    await world.catalogue.put_profile(profile, NOW)
+    await world.catalogue.put_rules([Rule(profile="logo")], NOW)
+    exchange = world.replica()
+    with pytest.raises(Refused) as refused:
+        await Hasty(device, exchange, 68, REPORT).onboard()
+    assert (refused.value.code, refused.value.previous) == (1, 68)
+    assert exchange.sessions == 0
+
+
+async def test_an_onboarding_that_is_on_disk_is_told_as_complete_whatever_came_meanwhile(world: World) -> None:
+    device, _ = await world.adopt()
+    exchange = world.replica()
+    new_guid = await Hasty(device, exchange, 70, REPORT).onboard()
+    await exchange.drain()
+    assert await world.queries.device(new_guid)
+    assert await events_of(world) == ["voucher-received", "onboarding-started", "device-onboarded"]
