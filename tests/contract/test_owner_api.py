@@ -11,6 +11,7 @@ from ashore import bundles
 from ashore.bus.memory import MemoryBus
 from ashore.certificates import DeviceAuthority
 from ashore.fdo import voucher as vouchers
+from ashore.fdo.errors import VoucherError
 from ashore.fdo.types import To2Address, Transport, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.http.api import api
@@ -19,6 +20,7 @@ from ashore.sql import CursorInvalid, Database, StorageUnavailable
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.to0 import Registrar
+from ashore_owner.waiting import WaitingRoom
 from tests import fdo_kit as kit
 from tests.contract.owner_world import NOW, Client, World
 from tests.contract.sql_fixtures import fresh_url
@@ -288,12 +290,12 @@ async def test_resources_are_kept_and_sent(office: Office) -> None:
 
 
 async def test_who_waits_is_shown_with_a_remedy(office: Office) -> None:
-    await office.store.wait("0" * 32, "this owner has no voucher", "Import it.", NOW)
+    await WaitingRoom(office.store, lambda: office.time).refused("0" * 32, VoucherError("it belongs to another key"))
     assert (await office.http.get("/waiting")).json() == [
         {
             "guid": "0" * 32,
-            "reason": "this owner has no voucher",
-            "remedy": "Import it.",
+            "reason": "it belongs to another key",
+            "remedy": "Its voucher belongs to another key: have it extended to one of this owner's keys.",
             "first_seen": "2027-01-15T08:00:00.000Z",
             "last_seen": "2027-01-15T08:00:00.000Z",
             "times": 1,

@@ -14,8 +14,8 @@ from ashore.sql import Database
 from ashore.sql.paging import page
 from ashore.sql.prefix import begins
 from ashore_owner.model import Device, Failure, Onboarding, Page, StepResult, Waiting
-from ashore_owner.store import WAITING_CAPACITY
 from ashore_owner.tables import devices, files, onboardings, waiting
+from ashore_owner.waiting import WAITING_CAPACITY
 
 LEDGER_SHOWN: Final = 20
 _GUID: Final = re.compile("[0-9a-f]{6,32}")

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from ashore.devices import DeviceState
 from ashore.events import DeviceOnboarded, OnboardingFailed, OnboardingStarted, VoucherReceived
@@ -26,8 +26,6 @@ from ashore_owner.model import Failure, step_result
 from ashore_owner.tables import devices, files, onboardings, outbox, waiting
 
 SOURCE: Final = "/owner"
-WAITING_CAPACITY: Final = 1000
-"""Devices in the waiting room; strangers with made-up GUIDs must not fill the disk."""
 
 
 class Candidate(NamedTuple):
@@ -164,10 +162,6 @@ class Store:
         """The rendezvous has told a device where we are."""
         await self.database.write_soon(lambda connection: _REDIRECTED.change(connection, {"device": guid}))
 
-    async def wait(self, guid: str, reason: str, remedy: str, now: int) -> None:
-        """Put a device into the waiting room."""
-        await self.database.write(partial(_wait, guid, reason, remedy, now))
-
 
 def _add(voucher: Voucher, serial: str, origin: str, now: int, connection: Connection) -> bool:
     guid = voucher.guid.hex()
@@ -283,18 +277,3 @@ def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Co
     ]
     if sent:
         connection.execute(insert(files), sent)
-
-
-def _wait(guid: str, reason: str, remedy: str, now: int, connection: Connection) -> None:
-    again = (
-        update(waiting)
-        .where(waiting.c.guid == guid)
-        .values(reason=reason, remedy=remedy, last_seen=now, times=waiting.c.times + 1)
-    )
-    if connection.execute(again).rowcount:
-        return
-    if connection.execute(select(func.count()).select_from(waiting)).scalar_one() >= WAITING_CAPACITY:
-        oldest = select(waiting.c.guid).order_by(waiting.c.last_seen).limit(1).scalar_subquery()
-        connection.execute(delete(waiting).where(waiting.c.guid == oldest))
-    row = {"guid": guid, "reason": reason, "remedy": remedy, "first_seen": now, "last_seen": now, "times": 1}
-    connection.execute(insert(waiting), row)
