@@ -140,6 +140,14 @@ async def test_of_two_onboardings_on_two_replicas_only_the_later_ends(world: Wor
     assert (await events_of(world)).count("device-onboarded") == 1
 
 
+async def test_a_clock_that_was_wrong_keeps_no_device_from_coming_ashore(world: World) -> None:
+    device, _ = await world.adopt()
+    world.time += 365 * 86_400
+    await Client(device, world.replica()).onboard(until=67)
+    world.time = NOW / 1000
+    assert await Client(device, world.replica()).onboard()
+
+
 async def test_a_credential_is_reused_where_the_profile_says_so(world: World) -> None:
     await world.catalogue.put_profile(Profile(name="keep", credential="reuse"), NOW)
     await world.catalogue.put_rules([Rule(profile="keep")], NOW)

@@ -1,5 +1,6 @@
 """The owner's management API, through its ASGI application, on SQLite and PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +13,19 @@ from ashore.bus.memory import MemoryBus
 from ashore.certificates import DeviceAuthority
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.errors import VoucherError
+from ashore.fdo.messages import Done
 from ashore.fdo.types import To2Address, Transport, fingerprint
 from ashore.fdo.voucher import Voucher
 from ashore.http.api import api
 from ashore.http.auth import Auth
+from ashore.http.fdo import FdoReply
 from ashore.sql import CursorInvalid, Database, StorageUnavailable
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.to0 import Registrar
 from ashore_owner.waiting import WaitingRoom
 from tests import fdo_kit as kit
-from tests.contract.owner_world import NOW, Client, World
+from tests.contract.owner_world import NOW, Client, Refused, World
 from tests.contract.sql_fixtures import fresh_url
 
 
@@ -166,6 +169,35 @@ async def test_a_device_is_sold_on_and_its_voucher_stays(office: Office) -> None
     assert vouchers.read((await office.http.get(f"{path}/pem")).content) == [extended]
     again = await office.http.post(f"{path}/extend", json={"owner_key": bundles.to_pem(buyer.public_key)})
     assert again.status_code == 409
+
+
+async def test_of_two_sales_at_once_only_one_is_made(office: Office) -> None:
+    _, voucher = await office.adopt()
+    path = f"/vouchers/{voucher.guid.hex()}"
+    buyers = [bundles.to_pem(kit.signer(name, "p256").public_key) for name in ("buyer", "other buyer")]
+    sales = await asyncio.gather(*(office.http.post(f"{path}/extend", json={"owner_key": buyer}) for buyer in buyers))
+    assert sorted(sale.status_code for sale in sales) == [200, 409]
+    made = next(sale for sale in sales if sale.status_code == 200)
+    assert (await office.http.get(f"{path}/pem")).content == made.content
+
+
+async def test_a_device_that_is_sold_while_it_comes_ashore_is_the_buyers(office: Office) -> None:
+    device, voucher = await office.adopt()
+    buyer = kit.signer("buyer", "p256")
+
+    class Sold(Client):
+        async def send(self, number: int, body: bytes) -> FdoReply:
+            if number == Done.number:
+                await office.store.sell(voucher.guid.hex(), kit.sell(voucher, office.owner, buyer))
+            return await super().send(number, body)
+
+    exchange = office.replica()
+    with pytest.raises(Refused, match="sold"):
+        await Sold(device, exchange).onboard()
+    await exchange.drain()
+    shown = (await office.http.get(f"/devices/{voucher.guid.hex()}")).json()
+    assert (shown["state"], shown["replaced_by"]) == ("failed", None)
+    assert shown["sold_to"] == fingerprint(buyer.public_key)
 
 
 async def test_a_device_that_is_bought_back_is_ours_again(office: Office) -> None:

@@ -176,12 +176,13 @@ class Api:
         voucher = await self._voucher(request)
         signer = self._signers.get(voucher.owner_public_key.fingerprint())
         if signer is None:
-            raise Problem(409, "the device has been sold already", remedy="Get the voucher as it is: GET .../pem.")
+            raise _sold_already()
         try:
             extended = _sold(voucher, signer, bundles.read(request.payload(OwnerKey).owner_key.encode()))
         except (FdoError, ValueError) as error:
             raise Problem(400, str(error), remedy="Give the buyer's public key or certificate in PEM.") from error
-        await self._store.sell(voucher.guid.hex(), extended)
+        if not await self._store.sell(voucher.guid.hex(), extended):
+            raise _sold_already()
         return Response(vouchers.to_pem(extended), media_type=PEM)
 
     async def _register(self, request: Request) -> None:
@@ -241,6 +242,10 @@ def _sold(voucher: Voucher, signer: Signer, buyers: list[cose.PublicKey]) -> Vou
         raise VoucherError(f"none of the keys is of the kind {voucher.header.public_key.type.name}")
     # Entries carry the encoding of the header: the C client reads no other.
     return vouchers.extend(voucher, signer, encode_public_key(buyer, voucher.header.public_key.encoding))
+
+
+def _sold_already() -> Problem:
+    return Problem(409, "the device has been sold already", remedy="Get the voucher as it is: GET .../pem.")
 
 
 def _guid(request: Request) -> str:

@@ -26,6 +26,8 @@ from ashore_owner.model import Failure, step_result
 from ashore_owner.tables import devices, files, onboardings, outbox, waiting
 
 SOURCE: Final = "/owner"
+_LATE: Final = 60_000
+"""Milliseconds. No beginning is written so late; one that is so far ahead comes from a clock that was wrong."""
 
 
 class Candidate(NamedTuple):
@@ -40,13 +42,15 @@ class Candidate(NamedTuple):
 
 
 _GUID: Final = devices.c.guid == bindparam("device")
+_AT: Final = devices.c.session_at
+_UNSOLD: Final = devices.c.sold_to.is_(None)
 _VOUCHERS: Final = Prepared(select(devices.c.voucher, devices.c.sold_voucher).where(_GUID))
 _CANDIDATE: Final = Prepared(
-    select(*(devices.c[name] for name in Candidate._fields)).where(_GUID, devices.c.sold_to.is_(None))
+    select(*(devices.c[name] for name in Candidate._fields)).where(_GUID, _UNSOLD)
 )
 _BEGIN: Final = Prepared(
     update(devices)
-    .where(_GUID, or_(devices.c.session_at.is_(None), devices.c.session_at <= bindparam("at")))
+    .where(_GUID, or_(_AT.is_(None), _AT <= bindparam("at"), _AT - _LATE > bindparam("at")))
     .values(
         session=bindparam("began"),
         session_at=bindparam("at"),
@@ -58,7 +62,7 @@ _BEGIN: Final = Prepared(
 _LAST: Final = devices.c.session == bindparam("began")
 _COMPLETE: Final = Prepared(
     update(devices)
-    .where(_GUID, _LAST)
+    .where(_GUID, _LAST, _UNSOLD)
     .values(
         session=None,
         state=DeviceState.ONBOARDED.value,
@@ -95,8 +99,8 @@ class Result(msgspec.Struct, kw_only=True):
     outcomes: list[Outcome]
 
 
-class Superseded(Exception):  # noqa: N818 - a fact about two onboardings of one device, told to the older one
-    """Another onboarding of the same device began after this one."""
+class Superseded(Exception):  # noqa: N818 - a fact about the device, told to an onboarding that comes too late
+    """Another onboarding of the device began after this one, or it was sold, or forgotten."""
 
 
 class Store:
@@ -117,16 +121,9 @@ class Store:
         """The voucher in its present form: as sold, where it was sold."""
         return await self.database.read(partial(_find, guid))
 
-    async def sell(self, guid: str, extended: Voucher) -> None:
-        """Keep the voucher that was extended to a buyer; the device is no longer ours to onboard."""
-        values = {
-            "sold_to": extended.owner_public_key.fingerprint(),
-            "sold_voucher": extended.encode(),
-            "to0_due": None,
-            "profile": None,
-        }
-        change = update(devices).where(devices.c.guid == guid).values(**values)
-        await self.database.write(lambda connection: connection.execute(change))
+    async def sell(self, guid: str, extended: Voucher) -> bool:
+        """Keep the voucher that was extended to a buyer: the device is no longer ours; False if it was sold already."""
+        return await self.database.write(partial(_sell, guid, extended))
 
     async def remove(self, guid: str) -> bool:
         """Forget a device and its voucher; its ledger stays."""
@@ -197,6 +194,15 @@ def _continues(new: Voucher, known: Voucher) -> bool:
     )
 
 
+def _sell(guid: str, extended: Voucher, connection: Connection) -> bool:
+    known = _find(guid, connection)
+    if known is None or not _continues(extended, known):
+        return False
+    sold = {"sold_to": extended.owner_public_key.fingerprint(), "sold_voucher": extended.encode()}
+    connection.execute(update(devices).where(devices.c.guid == guid).values(**sold, to0_due=None, profile=None))
+    return True
+
+
 def _new_device(voucher: Voucher, serial: str, origin: str, now: int) -> dict[str, object]:
     return {
         "guid": voucher.guid.hex(),
@@ -221,7 +227,7 @@ def _finish(result: Result, new: Voucher | None, connection: Connection) -> None
     new_guid = new.guid.hex() if new else result.guid
     values = {"at": result.ended_at, "successor": new_guid if new else None}
     if not _COMPLETE.change(connection, _of(result) | values):
-        raise Superseded(f"device {result.guid} has begun another onboarding meanwhile")
+        raise Superseded(f"device {result.guid} has begun another onboarding meanwhile, or was sold or forgotten")
     if new is not None:
         row = _new_device(new, result.serial, "onboarding", result.ended_at)
         state = {"state": DeviceState.ONBOARDED.value, "onboarded_at": result.ended_at, "replaces": result.guid}
