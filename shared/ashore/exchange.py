@@ -164,7 +164,7 @@ class Exchange(ABC):
         """Use the token up; raise TokenError if it was used before."""
         now = int(self._clock())
         try:
-            fresh = self._spent.spend(turn.token.encode(), expires_at=now + self._seconds, now=now)
+            fresh = self._spent.spend(turn.token, expires_at=now + self._seconds, now=now)
         except SessionError as error:
             raise Unavailable(f"{error}; try again later") from error
         if not fresh:
@@ -204,7 +204,7 @@ class Exchange(ABC):
             content = self._sealer.open(self._purpose(number), token, now=int(self._clock()))
         except SessionError as error:
             raise TokenError(f"{error}; begin a new session") from error
-        if token.encode() in self._spent:
+        if token in self._spent:
             raise TokenError("this session is over; begin a new one")
         return msgspec.convert(cbor.loads(content), Ticket)
 

@@ -10,6 +10,7 @@ client has 1,024 bytes for all headers of a response.
 
 import base64
 import binascii
+import heapq
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -75,11 +76,6 @@ class Sealer:
         if int.from_bytes(content[:EXPIRY_SIZE], "big") <= now:
             raise TokenExpired("the token has expired: start the protocol again")
         return content[EXPIRY_SIZE:]
-
-
-def token_id(token: str) -> bytes:
-    """What tells one token from every other: its nonce. Raise TokenInvalid for what is not a token."""
-    return _decode(token)[1 : 1 + NONCE_SIZE]
 
 
 def _decode(token: str) -> bytes:
@@ -160,21 +156,24 @@ class Spent:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._expiry: dict[bytes, int] = {}
+        self._used: set[str] = set()
+        self._by_expiry: list[tuple[int, str]] = []
+        """A heap, because the clock may be set."""
 
     def __len__(self) -> int:
-        return len(self._expiry)
+        return len(self._used)
 
-    def __contains__(self, identity: object) -> bool:
-        return identity in self._expiry
+    def __contains__(self, token: object) -> bool:
+        return token in self._used
 
-    def spend(self, identity: bytes, *, expires_at: int, now: int) -> bool:
+    def spend(self, token: str, *, expires_at: int, now: int) -> bool:
         """Use a token up; False where it was used before. Raise TooManySessions where the set is full."""
-        if identity in self._expiry:
+        if token in self._used:
             return False
-        if len(self._expiry) >= self._capacity:
-            self._expiry = {used: until for used, until in self._expiry.items() if until > now}
-        if len(self._expiry) >= self._capacity:
+        while self._by_expiry and self._by_expiry[0][0] <= now:
+            self._used.discard(heapq.heappop(self._by_expiry)[1])
+        if len(self._used) >= self._capacity:
             raise TooManySessions("too many sessions at once: try again later")
-        self._expiry[identity] = expires_at
+        self._used.add(token)
+        heapq.heappush(self._by_expiry, (expires_at, token))
         return True
