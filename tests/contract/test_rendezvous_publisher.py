@@ -76,6 +76,22 @@ async def test_the_oldest_is_given_up_when_too_much_waits() -> None:
     assert await told(bus, 2) == ["1", "2"]
 
 
+async def test_the_oldest_is_given_up_also_when_the_bus_is_tried_meanwhile() -> None:
+    bus = MemoryBus()
+    await bus.close()
+    publisher = Publisher(bus, capacity=3)
+    for number in range(3):
+        publisher.tell(fact(number))
+    flushing = asyncio.create_task(publisher.flush())
+    await asyncio.sleep(0)
+    publisher.tell(fact(3))
+    with pytest.raises(BusUnavailable):
+        await flushing
+    publisher._bus = again = MemoryBus()
+    await publisher.flush()
+    assert await told(again, 3) == ["1", "2", "3"]
+
+
 async def test_the_end_does_not_wait_for_a_bus_that_is_gone() -> None:
     bus = MemoryBus()
     publisher = Publisher(bus)

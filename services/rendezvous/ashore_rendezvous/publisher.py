@@ -80,11 +80,18 @@ class Publisher:
                 results = await asyncio.gather(*map(self._publish, self._leaving))
                 left = [envelope for envelope, result in zip(self._leaving, results, strict=True) if result is not None]
             finally:
-                self._waiting.extendleft(reversed(left))
+                self._put_back(left)
                 self._leaving = []
             if error := next(filter(None, results), None):
                 raise error
         self._woken.clear()
+
+    def _put_back(self, left: list[Envelope]) -> None:
+        """Have the oldest wait again, as far as there is room: others have come meanwhile, and those are newer."""
+        room = (self._waiting.maxlen or 0) - len(self._waiting)
+        kept = left[max(0, len(left) - room) :]
+        self._lost += len(left) - len(kept)
+        self._waiting.extendleft(reversed(kept))
 
     async def _publish(self, envelope: Envelope) -> BusUnavailable | None:
         """Publish one; repeated under the same id it is the same fact."""
