@@ -89,6 +89,7 @@ class _Forwarded(msgspec.Struct, array_like=True):
     token: str | None
     client: str = ""
     status: int = 200
+    traceparent: str | None = None
 
 
 class Exchange(ABC):
@@ -234,7 +235,10 @@ class Exchange(ABC):
 
     async def _forward(self, turn: Turn) -> FdoReply:
         request = turn.request
-        packed = msgspec.msgpack.encode(_Forwarded(request.number, request.body, request.token, request.client))
+        asked = _Forwarded(
+            request.number, request.body, request.token, request.client, traceparent=request.traceparent
+        )
+        packed = msgspec.msgpack.encode(asked)
         try:
             answer = await self._bus.request(self._subject(turn.ticket.replica), packed, timeout=FORWARD_SECONDS)
         except NoResponder as error:
@@ -246,7 +250,8 @@ class Exchange(ABC):
 
     async def _forwarded_here(self, packed: bytes) -> bytes:
         message = msgspec.msgpack.decode(packed, type=_Forwarded)
-        reply = await self(FdoRequest(message.number, message.body, message.token, message.client))
+        request = FdoRequest(message.number, message.body, message.token, message.client, message.traceparent)
+        reply = await self(request)
         return msgspec.msgpack.encode(_Forwarded(reply.number, reply.body, reply.token, status=reply.status))
 
     def _subject(self, replica: str) -> str:

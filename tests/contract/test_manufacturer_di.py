@@ -12,6 +12,7 @@ from ashore.fdo import voucher as vouchers
 from ashore.fdo.messages import AppStart, SetHmac
 from ashore.fdo.types import Hash, HashType, KeyEncoding, KeyType, fingerprint
 from ashore.fdo.voucher import Voucher
+from ashore.http.fdo import FdoRequest
 from ashore.sessions import Sealer
 from ashore_manufacturer.model import Party
 from ashore_manufacturer.store import Store
@@ -253,3 +254,21 @@ async def test_another_replica_passes_the_message_on(tmp_path: Path) -> None:
         lost = error(await two.send(12, newcomer.set_hmac(first), first.token))
         assert lost is not None
         assert lost.code == 1
+
+
+async def test_a_message_that_is_passed_on_keeps_its_trace(tmp_path: Path) -> None:
+    trace = f"00-{'1' * 32}-{'2' * 16}-01"
+    bus = MemoryBus()
+    async with factory(tmp_path, bus) as one:
+        two = Factory(tmp_path, one.database, bus, clock=one.clock, replica="two")
+        serving = asyncio.create_task(one.exchange.serve_for_ever())
+        newcomer = Newcomer()
+        first = await one.send(10, newcomer.app_start())
+        last = FdoRequest(12, newcomer.set_hmac(first), first.token, "192.0.2.1", trace)
+        assert (await two.exchange(last)).number == 13
+        await one.published(1)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+    async for _, envelope in bus.follow([">"], replay=True):
+        assert envelope.traceparent == trace
+        break
