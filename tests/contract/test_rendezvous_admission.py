@@ -1,8 +1,11 @@
 """Whom the rendezvous lets in: rules, trusted keys, and who may follow whom."""
 
+from dataclasses import replace
+
 import pytest
 
 from ashore.bus.memory import MemoryBus
+from ashore.cose import Sign1
 from ashore.fdo.types import To2Address, Transport
 from tests import fdo_kit
 from tests.contract.rendezvous_kit import (
@@ -26,6 +29,14 @@ async def test_a_stranger_is_told_what_the_operator_must_do() -> None:
         text = refused(await made.register(voucher, owner), 3)
     assert f"ashore rendezvous allow manufacturer {MANUFACTURER}" in text
     assert f"ashore rendezvous allow voucher {voucher.guid.hex()}" in text
+
+
+async def test_a_strangers_voucher_is_read_no_further_than_rules_look() -> None:
+    _, voucher, owner = fdo_kit.owned(sales=3)
+    first, second, last = voucher.entries
+    junk = Sign1(second.protected, {}, b"junk", second.signature)
+    async with rendezvous(trusted=frozenset()) as made:
+        refused(await made.register(replace(voucher, entries=(first, junk, last)), owner), 3, "its operator allows")
 
 
 @pytest.mark.parametrize("kind", ["owner", "manufacturer", "voucher"])

@@ -249,13 +249,12 @@ def _summary(row: Row[Any]) -> VoucherSummary:
 
 def _detail(row: Row[Any]) -> VoucherDetail:
     voucher, summary = Voucher.decode(row.voucher), _summary(row)
-    owners = [voucher.header.public_key, *(voucher.payload(index).public_key for index in range(len(voucher.entries)))]
     return VoucherDetail(
         **msgspec.structs.asdict(summary),
         digest=voucher.digest,
         key_encoding=voucher.header.public_key.encoding.name,
         device_key=fingerprint(voucher.device_key),
-        owners=[owner.fingerprint() for owner in owners],
+        owners=[key.fingerprint() for key in voucher.public_keys],
         rv_info=rvinfo.decode(voucher.header.rv_info),
     )
 

@@ -101,8 +101,8 @@ class RendezvousExchange(Exchange):
         await self._rules.admit(claim)  # 1
         self.spend(turn)
         registration = to0.accept_owner(message, turn.ticket.payload)  # 2
-        blob = self._blob(registration, claim.keys)
-        await self._rules.refuse_denied(claim.keys)  # 3
+        blob = self._blob(registration)
+        await self._rules.refuse_denied(blob.keys)  # 3
         present = await self._registrations.find(claim.guid)
         if present is not None:
             check_succession(claim.guid, present, blob)
@@ -111,7 +111,7 @@ class RendezvousExchange(Exchange):
         await self._bus.publish(told.subject, encode(told), id=told.id)
         return to0.accepted(blob.seconds), None
 
-    def _blob(self, registration: to0.Registration, keys: tuple[str, ...]) -> Blob:
+    def _blob(self, registration: to0.Registration) -> Blob:
         to1d = registration.to1d.encode()
         if len(to1d) > MAX_TO1D:
             raise OwnerSignError(f"the signed blob has {len(to1d)} bytes; {MAX_TO1D} are accepted")
@@ -119,7 +119,7 @@ class RendezvousExchange(Exchange):
         return Blob(
             to1d=to1d,
             device_key=spki(registration.voucher.device_key),
-            keys=list(keys),
+            keys=[key.fingerprint() for key in registration.voucher.public_keys],
             header=header_digest(registration.voucher),
             addresses=urls(registration.addresses),
             registered_at=now,

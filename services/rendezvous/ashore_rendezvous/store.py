@@ -78,7 +78,7 @@ class Rules:
         for (kind, name), rule in zip(claim.subjects, rules, strict=True):
             if rule is not None and rule.verdict == "deny":
                 raise denied(kind, name, rule.comment)
-        trusted = self.trusted.intersection((claim.keys[0], claim.keys[-1]))
+        trusted = self.trusted.intersection((claim.manufacturer, claim.owner))
         if not trusted and not any(rules):
             raise unknown(claim)
 

@@ -152,6 +152,11 @@ class Voucher:
                 raise VoucherError(f"entry {index} of the voucher cannot be read: {error}") from error
         return known
 
+    @property
+    def public_keys(self) -> list[PublicKey]:
+        """The keys of all who have owned the device: the manufacturer's first, the present owner's last."""
+        return [self.header.public_key, *(self.payload(index).public_key for index in range(len(self.entries)))]
+
     @cached_property
     def hash_type(self) -> HashType:
         """The hash of the entries: the first entry's, or the one that device and manufacturer allow."""
