@@ -24,7 +24,7 @@ from ashore.http.auth import Auth
 from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.keys import FileKeyStore
 from ashore.sessions import Sealer
-from ashore.sql import CursorInvalid, Database, StorageUnavailable
+from ashore.sql import CursorInvalid, Database, StorageUnavailable, ValueImpossible
 from ashore.sql.outbox import Relay
 from ashore_manufacturer.api import Api
 from ashore_manufacturer.model import Policy
@@ -68,7 +68,7 @@ class Factory:
             clock=self.clock,
         )
         routes = Api(self.store, self.policies, self.keyring, "one").routes()
-        problems = {CursorInvalid: 422, StorageUnavailable: 503}
+        problems = {CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503}
         application = api(routes, auth=Auth.of(TOKEN), title="manufacturer", version="0", problems=problems)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(app=application)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from ashore import bundles
@@ -19,7 +21,7 @@ from ashore.fdo.voucher import Voucher
 from ashore.http.api import api
 from ashore.http.auth import Auth
 from ashore.http.fdo import FdoReply
-from ashore.sql import CursorInvalid, Database, StorageUnavailable
+from ashore.sql import CursorInvalid, Database, StorageUnavailable, ValueImpossible
 from ashore_owner.api import Api
 from ashore_owner.api_profiles import ProfilesApi
 from ashore_owner.to0 import Registrar
@@ -41,7 +43,7 @@ class Office(World):
             *Api(self.store, self.queries, self.catalogue, registrar, signers).routes(),
             *ProfilesApi(self.documents, self.catalogue).routes(),
         ]
-        problems = {CursorInvalid: 422, StorageUnavailable: 503}
+        problems = {CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503}
         app = api(routes, auth=Auth.of("secret", ""), title="owner", version="1", problems=problems)
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
@@ -339,3 +341,46 @@ async def test_the_owners_keys_are_a_bundle_for_its_sellers(office: Office) -> N
     keys = (await office.http.get("/keys")).json()
     assert [key["fingerprint"] for key in keys] == [fingerprint(office.owner.public_key)]
     assert bundles.read(keys[0]["pem"].encode()) == [office.owner.public_key]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/devices?search=%00",
+        "/devices/%00",
+        f"/devices/{'a' * 4000}",
+        "/vouchers/%00/pem",
+        "/profiles/%00",
+        f"/profiles/{'a' * 4000}",
+        "/onboardings/%00/files/0",
+        "/onboardings/x/files/99999999999",
+        f"/onboardings/x/files/{'9' * 30}",
+        "/devices?search=x&cursor=WyJcdTAwMDAiLCAiXHUwMDAwIl0",
+    ],
+)
+async def test_an_address_that_names_nothing_is_told_so_by_either_database(office: Office, path: str) -> None:
+    answer = await office.http.get(path)
+    assert answer.status_code in (200, 404, 422), answer.text
+    assert answer.status_code != 200 or answer.json()["items"] == []
+
+
+@pytest.mark.parametrize("name", ["%00", "a" * 151])
+async def test_a_resource_has_a_name_that_steps_can_say(office: Office, name: str) -> None:
+    assert (await office.http.put(f"/resources/{name}", content=b"x")).status_code == 422
+    assert (await office.http.delete(f"/resources/{name}")).status_code == 404
+
+
+async def test_a_profile_that_cannot_be_is_not_chosen(office: Office) -> None:
+    _, voucher = await office.adopt()
+    for name in ("\0", "a" * 4000):
+        answer = await office.http.put(f"/devices/{voucher.guid.hex()}/profile", json={"profile": name})
+        assert answer.status_code in (404, 422)
+
+
+async def test_a_voucher_that_says_too_much_is_refused_and_the_others_are_taken(office: Office) -> None:
+    owned = [kit.owned()[1] for _ in range(2)]
+    header = msgspec.structs.replace(owned[0].header, device_info="x" * 5000)
+    wordy = replace(owned[0], header=header, header_bytes=header.encode(), entries=())
+    wordy = kit.sell(wordy, kit.signer("manufacturer", "p256"), office.owner)
+    answer = await office.http.post("/vouchers", content="".join(map(vouchers.to_pem, (wordy, owned[1]))))
+    assert [item["verdict"] for item in answer.json()["items"]] == ["refused", "imported"]

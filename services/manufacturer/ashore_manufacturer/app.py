@@ -10,7 +10,7 @@ from ashore.fdo import rvinfo
 from ashore.keys import FileKeyStore, KeysError
 from ashore.service import App, Context, explained
 from ashore.sessions import Sealer
-from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
+from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable, ValueImpossible
 from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
 from ashore_manufacturer.api import Api
@@ -55,7 +55,7 @@ async def _app(context: Context[ManufacturerSettings], database: Database) -> Ap
         routes=Api(store, policies, keyring, context.replica).routes(),
         tasks=[Relay(database, context.bus, OUTBOX).run, exchange.serve_for_ever],
         checks={"database": database.check},
-        problems={CursorInvalid: 422, StorageUnavailable: 503},
+        problems={CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503},
     )
 
 

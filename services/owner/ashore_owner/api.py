@@ -1,5 +1,6 @@
 """The owner's management API: vouchers, devices, the waiting room. Profiles are in `api_profiles`."""
 
+import re
 import time
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ from ashore import bundles, cose
 from ashore.certificates import serial_number
 from ashore.cose import Signer
 from ashore.devices import DeviceState
+from ashore.events import EventError
 from ashore.fdo import voucher as vouchers
 from ashore.fdo.errors import FdoError, VoucherError
 from ashore.fdo.types import encode_public_key, key_types
@@ -25,6 +27,7 @@ from ashore_owner.store import Store
 from ashore_owner.to0 import Registrar
 
 PEM: Final = "application/x-pem-file"
+_GUID: Final = re.compile(r"[0-9a-f]{32}")
 _IMPORT: Final = "Import its voucher: `ashore voucher import FILE`."
 
 
@@ -152,7 +155,11 @@ class Api:
         serial = given or serial_number(voucher.chain[0] if voucher.chain else b"")
         known = None if serial else await self._queries.device(guid)
         serial = serial or (known.serial if known else device_info)
-        if await self._store.add(voucher, serial=serial, origin="upload", now=_now()):
+        try:
+            is_new = await self._store.add(voucher, serial=serial, origin="upload", now=_now())
+        except EventError as error:
+            return Imported(guid=guid, verdict="refused", reason=f"the voucher says more than can be told: {error}")
+        if is_new:
             return Imported(guid=guid, serial=serial, device_info=device_info, verdict="imported")
         return await self._known(guid, given)
 
@@ -249,11 +256,18 @@ def _sold_already() -> Problem:
 
 
 def _guid(request: Request) -> str:
-    return str(request.path_params["guid"]).lower().replace("-", "")
+    guid = _named(request)
+    if not _GUID.fullmatch(guid):
+        raise _unknown(request)
+    return guid
 
 
 def _unknown(request: Request) -> Problem:
-    return Problem(404, f"this owner has no voucher for device {_guid(request)}", remedy=_IMPORT)
+    return Problem(404, f"this owner has no voucher for device {_named(request)[:64]}", remedy=_IMPORT)
+
+
+def _named(request: Request) -> str:
+    return str(request.path_params["guid"]).lower().replace("-", "")
 
 
 def _printable(text: str) -> str:

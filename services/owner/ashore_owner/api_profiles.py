@@ -6,7 +6,7 @@ from ashore.http.problems import Problem
 from ashore.http.routes import LARGEST_BODY, Request, Route
 from ashore_owner.catalogue import PROFILE, RESOURCE, Catalogue
 from ashore_owner.documents import Documents
-from ashore_owner.profiles import Profile, Rule
+from ashore_owner.profiles import LONGEST_NAME, Profile, Rule
 
 
 class ProfilesApi:
@@ -93,11 +93,15 @@ class ProfilesApi:
         return await self._documents.names(RESOURCE)
 
     async def _put_resource(self, request: Request) -> None:
-        await self._documents.put(RESOURCE, request.path_params["name"], request.payload(bytes), _now())
+        name = request.path_params["name"]
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            remedy = f"give it a name of at most {LONGEST_NAME} letters, digits and signs"
+            raise Problem(422, "no step could name this resource", remedy=remedy)
+        await self._documents.put(RESOURCE, name, request.payload(bytes), _now())
 
     async def _remove_resource(self, request: Request) -> None:
         name = request.path_params["name"]
-        if not await self._documents.remove(RESOURCE, name):
+        if not name.isprintable() or not await self._documents.remove(RESOURCE, name):
             raise Problem(404, f"there is no resource {name!r}")
 
 

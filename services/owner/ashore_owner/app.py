@@ -14,7 +14,7 @@ from ashore.fdo.types import To2Address, Transport, fingerprint
 from ashore.keys import FileKeyStore, KeyKind, KeysError
 from ashore.service import App, Context, StartError, explained
 from ashore.sessions import Sealer
-from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable
+from ashore.sql import CursorInvalid, Database, StorageError, StorageUnavailable, ValueImpossible
 from ashore.sql.backlog import Backlog
 from ashore.sql.outbox import Relay
 from ashore.tls import TlsError, client_context
@@ -62,7 +62,7 @@ async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
             routes=[*devices.routes(), *profiles.routes()],
             tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
             checks={"database": database.check},
-            problems={CursorInvalid: 422, StorageUnavailable: 503},
+            problems={CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503},
         )
     finally:
         await downloads.close()

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, Row, Select, exists, or_, select
 
 from ashore.devices import DeviceState
 from ashore.fdo.serviceinfo.devmod import Devmod
+from ashore.fdo.types import storable
 from ashore.sql import Database
 from ashore.sql.paging import page
 from ashore.sql.prefix import begins
@@ -34,7 +35,7 @@ class Queries:
         """A page of devices, newest first; those found by a beginning of serial or GUID in the order of serials."""
         query = select(*_SHOWN) if state is None else select(*_SHOWN).where(devices.c.state == state)
         if search:
-            return await self._found(query, search, limit, cursor)
+            return await self._found(query, storable(search), limit, cursor)
         keys = (devices.c.received_at, devices.c.guid)
         return await self._page(query, keys, limit, cursor, newest_first=True)
 

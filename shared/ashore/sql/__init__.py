@@ -13,6 +13,7 @@ from ashore.sql.errors import (
     SchemaUnknown,
     StorageError,
     StorageUnavailable,
+    ValueImpossible,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "SchemaUnknown",
     "StorageError",
     "StorageUnavailable",
+    "ValueImpossible",
 ]

@@ -27,3 +27,7 @@ class LocationInvalid(StorageError):  # noqa: N818 - reads as the fact which it 
 
 class CursorInvalid(StorageError):  # noqa: N818 - reads as the fact which it reports
     """A paging cursor was not made by this service, or for another list; ask for the first page again."""
+
+
+class ValueImpossible(StorageError):  # noqa: N818 - reads as the fact which it reports
+    """A value that no row can have: a text with NUL on PostgreSQL, one too long for its column, too large a number."""

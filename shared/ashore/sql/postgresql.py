@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ashore.sql import migrations as schema
 from ashore.sql.database import Database, call
-from ashore.sql.errors import StorageUnavailable
+from ashore.sql.errors import StorageUnavailable, ValueImpossible
 
 T = TypeVar("T")
 
@@ -212,7 +212,9 @@ def where(url: URL) -> str:
 
 
 def explain(error: DBAPIError | PoolTimeout, where: str) -> Exception:
-    """Turn trouble of the server into StorageUnavailable; any other error stays as it is."""
+    """Turn trouble of the server into StorageUnavailable, and what it cannot hold into ValueImpossible."""
+    if isinstance(error, DataError):
+        return ValueImpossible(f"the database cannot hold such a value: {_reason(error)}")
     if not _is_unavailable(error):
         return error
     return StorageUnavailable(f"{where} cannot do its work now: {_reason(error)}")

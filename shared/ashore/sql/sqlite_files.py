@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from ashore.sql.errors import LocationInvalid, StorageUnavailable
+from ashore.sql.errors import LocationInvalid, StorageUnavailable, ValueImpossible
 from ashore.sql.prepared import DRIVER
 
 BUSY_SECONDS = 5.0
@@ -164,9 +164,11 @@ def explain(error: BaseException, path: Path) -> BaseException:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise trouble of the storage as StorageUnavailable."""
+    """Raise trouble of the storage as StorageUnavailable, and a number beyond 64 bits as ValueImpossible."""
     try:
         yield
+    except OverflowError as error:
+        raise ValueImpossible(f"the database cannot hold such a value: {error}") from error
     except (DBAPIError, sqlite3.Error) as error:
         told = explain(error, path)
         if told is error:
