@@ -17,7 +17,7 @@ from ashore.fdo.messages import (
     ProveOVHdr,
     SetupDevice,
 )
-from ashore_owner.profiles import Profile, Rule, RunCommandStep
+from ashore_owner.profiles import DownloadStep, Profile, Rule, RunCommandStep
 from tests import fdo_kit as kit
 from tests.contract.owner_world import NOW, Client, Refused, World, events_of, opened_world
 from tests.contract.sql_fixtures import fresh_url
@@ -206,6 +206,27 @@ async def test_a_step_that_fails_fails_the_onboarding_and_keeps_its_output(world
     assert shown.state == "failed"
     assert "profile" in shown.failure.remedy
     assert await events_of(world) == ["voucher-received", "onboarding-started", "onboarding-failed"]
+
+
+async def test_a_resource_that_is_not_there_is_told_with_what_to_mend(world: World) -> None:
+    device, voucher = await world.adopt()
+    profile = Profile(name="logo", steps=[DownloadStep(name="logo", resource="logo")])
+    await world.catalogue.put_profile(profile, NOW)
+    await world.catalogue.put_rules([Rule(profile="logo")], NOW)
+    exchange = world.replica()
+    with pytest.raises(Refused, match="'logo', which is not there"):
+        await Client(device, exchange).onboard()
+    await exchange.drain()
+    assert "mend the profile" in (await world.queries.device(voucher.guid.hex())).failure.remedy
+
+
+async def test_of_too_many_onboardings_the_longest_silent_is_given_up_and_told_why(world: World) -> None:
+    exchange = world.replica(capacity=1)
+    (first, voucher), (second, _) = await world.adopt(), await world.adopt()
+    await Client(first, exchange).onboard(until=65)
+    await Client(second, exchange).onboard(until=65)
+    await exchange.drain()
+    assert "more than 1 onboardings" in (await world.queries.device(voucher.guid.hex())).failure.reason
 
 
 async def test_a_silent_device_is_given_up(world: World) -> None:

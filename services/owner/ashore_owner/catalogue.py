@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ashore.fdo.errors import NotFoundError
+from ashore.fdo.serviceinfo import StepFailedError
 from ashore.fdo.serviceinfo.modules import OwnerModule
 from ashore_owner.documents import Documents
 from ashore_owner.downloads import Downloads
@@ -67,12 +67,12 @@ class Catalogue:
         return choose(rules, facts) is not None or any(rule.devmod for rule in rules)
 
     async def modules(self, profile: Profile, facts: Facts) -> list[OwnerModule]:
-        """The profile's steps for this device; raise NotFoundError where a resource is missing."""
+        """The profile's steps for this device; raise StepFailedError where a resource is missing."""
         contents: dict[str, bytes] = {}
         for name in resources(profile):
             content = await self._documents.get(RESOURCE, name)
             if content is None:
-                raise NotFoundError(f"profile {profile.name} sends the resource {name!r}, which is not there")
+                raise StepFailedError(f"profile {profile.name} sends the resource {name!r}, which is not there")
             contents[name] = content
         return modules(profile, facts, Sources(contents, self._downloads.begin))
 

@@ -71,6 +71,7 @@ class OwnerExchange(Exchange):
         self._room = room
         self._signers = signers
         self._svk_length = svk_length
+        self._capacity = capacity
         self._sessions = Sessions(capacity, self._seconds, self._clock, self._went_silent)
         self._chronicle = Chronicle(store, self.replica, self._clock)
 
@@ -275,5 +276,6 @@ class OwnerExchange(Exchange):
         return prelude
 
     def _went_silent(self, onboarding: Onboarding) -> None:
-        error = TokenError(f"the device has been silent for {self._seconds} s")
+        others = f"or for longer than others where more than {self._capacity} onboardings were under way"
+        error = TokenError(f"the device has been silent for {self._seconds} s, {others}")
         self._chronicle.fail(onboarding, error, onboarding.state)
