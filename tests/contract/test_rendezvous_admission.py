@@ -80,6 +80,19 @@ async def test_a_denial_reaches_other_replicas_and_those_already_registered() ->
     refused(await two.greet(device), 6, "suspended")
 
 
+async def test_a_denial_is_heeded_soon_also_after_the_clock_was_set_back() -> None:
+    clock = Clock()
+    bus = MemoryBus(clock=clock)
+    one, two = (Rendezvous(bus, clock, replica=name) for name in ("one", "two"))
+    device, voucher, owner = fdo_kit.owned()
+    await one.accepted(voucher, owner)
+    assert await two.redirect(device) == ADDRESSES
+    clock.now -= 3600
+    await one.http.put(f"/rules/owner/{fingerprint_of('owner 0', 'p256')}", json={"verdict": "deny"})
+    clock.now += 5
+    refused(await two.greet(device), 6, "suspended")
+
+
 async def test_a_denied_device_is_no_longer_registered(made: Rendezvous) -> None:
     device, voucher, owner = fdo_kit.owned()
     await made.accepted(voucher, owner)

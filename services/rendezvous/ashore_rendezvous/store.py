@@ -94,7 +94,8 @@ class Rules:
         """A rule, as it was some seconds ago at most."""
         subject = _subject(kind, name)
         entry = self._entries.get(subject)
-        if entry is None or entry.until <= self._clock():
+        # One that would be believed for longer was read before the clock was set back.
+        if entry is None or not 0 < entry.until - self._clock() <= RULE_SECONDS:
             entry = Entry(await self.read(kind, name), self._clock() + RULE_SECONDS)
             self._remember(subject, entry)
         return entry.rule
