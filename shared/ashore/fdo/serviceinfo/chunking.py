@@ -60,23 +60,19 @@ class Queue:
     def __init__(self, max_size: int, framing: int) -> None:
         self._budget = max_size - framing
         self._value_limit = min(max_size - VALUE_MARGIN, VALUE_LIMIT)
-        self._waiting: deque[KeyValue] = deque()
+        self._waiting: deque[tuple[str, bytes, int]] = deque()
+        """Each with its size on the wire."""
         self._size = 0
-        self._cut = False
 
     def __len__(self) -> int:
         """Give the number of items that still wait."""
         return len(self._waiting)
 
-    @property
-    def value_limit(self) -> int:
-        """Bytes of the longest value that is sent in one piece."""
-        return self._value_limit
-
     def put(self, key: str, value: bytes) -> None:
         """Append one item; `value` is one encoded CBOR item."""
-        self._waiting.append((key, value))
-        self._size += item_size(key, len(value))
+        size = item_size(key, len(value))
+        self._waiting.append((key, value, size))
+        self._size += size
 
     def room(self, key: str) -> int:
         """Bytes of the longest value that the next message still takes under this key."""
@@ -88,26 +84,27 @@ class Queue:
         """Take what fits into one message; the second result says that its last value is only a fragment."""
         items: list[KeyValue] = []
         free = self._budget
-        self._cut = False
-        while self._waiting and len(items) < MESSAGE_ITEMS and not self._cut:
-            item = self._take(free, first=not items)
-            if item is None:
+        while self._waiting and len(items) < MESSAGE_ITEMS:
+            key, value, size = self._waiting[0]
+            if len(value) > self._value_limit:
+                room = min(string_room(free - _pair_size(key)), self._value_limit)
+                if room < _SMALLEST_FRAGMENT and items:
+                    break
+                self._shorten_first(room)
+                return (*items, (key, value[:room])), True
+            if size > free:
                 break
-            items.append(item)
-            free -= item_size(item[0], len(item[1]))
-        self._size = sum(item_size(key, len(value)) for key, value in self._waiting)
-        return tuple(items), self._cut
+            self._waiting.popleft()
+            self._size -= size
+            free -= size
+            items.append((key, value))
+        return tuple(items), False
 
-    def _take(self, free: int, *, first: bool) -> KeyValue | None:
-        key, value = self._waiting[0]
-        if len(value) <= self._value_limit:
-            return self._waiting.popleft() if item_size(key, len(value)) <= free else None
-        room = min(string_room(free - _pair_size(key)), self._value_limit)
-        if room < _SMALLEST_FRAGMENT and not first:
-            return None
-        self._waiting[0] = (key, value[room:])
-        self._cut = True
-        return key, value[:room]
+    def _shorten_first(self, taken: int) -> None:
+        key, value, size = self._waiting[0]
+        left = item_size(key, len(value) - taken)
+        self._waiting[0] = (key, value[taken:], left)
+        self._size += left - size
 
 
 class Joiner:
@@ -138,7 +135,7 @@ class Joiner:
 
     def finish(self) -> None:
         """Check that nothing is left half received; to be called when the sender has no more to say."""
-        if self._scanner.unfinished:
+        if self._scanner.buffer:
             raise ServiceInfoError(f"the value of {self._key} ends in the middle")
         self._key = ""
 
@@ -148,43 +145,40 @@ class _Scanner:
 
     def __init__(self, max_value: int) -> None:
         self._max_value = max_value
-        self._buffer = bytearray()
+        self.buffer = bytearray()
+        """What is not yet a whole item."""
         self._at = 0
         self._pending = 1
 
-    @property
-    def unfinished(self) -> bool:
-        return bool(self._buffer)
-
     def feed(self, data: bytes) -> list[object]:
-        if not self._buffer:
+        if not self.buffer:
             try:
                 # One whole item is what nearly every value is.
                 return [cbor.loads(data, max_size=self._max_value)]
             except cbor.CborError:
                 pass
-        self._buffer += data
+        self.buffer += data
         found = []
         while self._complete():
             try:
-                found.append(cbor.loads(bytes(self._buffer[: self._at]), max_size=self._max_value))
+                found.append(cbor.loads(bytes(self.buffer[: self._at]), max_size=self._max_value))
             except cbor.CborError as error:
                 raise ServiceInfoError(f"a service info value is not CBOR: {error}") from error
-            del self._buffer[: self._at]
+            del self.buffer[: self._at]
             self._at, self._pending = 0, 1
-        if len(self._buffer) > self._max_value:
+        if len(self.buffer) > self._max_value:
             raise ServiceInfoError(f"a service info value is longer than {self._max_value} bytes")
         return found
 
     def _complete(self) -> bool:
         while self._pending:
-            head = _head(self._buffer, self._at)
+            head = _head(self.buffer, self._at)
             if head is None:
                 return False
             length, children = head
             if max(length, children) > self._max_value:
                 raise ServiceInfoError(f"a service info value is longer than {self._max_value} bytes")
-            if self._at + length > len(self._buffer):
+            if self._at + length > len(self.buffer):
                 return False
             self._at += length
             self._pending += children - 1

@@ -59,6 +59,8 @@ class Outlet:
 
     def piece(self, message: str, left: int, longest: int = VALUE_LIMIT) -> int:
         """Bytes of the next piece of a file of which so much is left; 0 when the message is as good as full."""
+        if not left:
+            return 0
         length = min(self.room(message), left, longest)
         return length if length >= min(left, _SMALLEST_PIECE) else 0
 
