@@ -235,9 +235,7 @@ class Exchange(ABC):
 
     async def _forward(self, turn: Turn) -> FdoReply:
         request = turn.request
-        asked = _Forwarded(
-            request.number, request.body, request.token, request.client, traceparent=request.traceparent
-        )
+        asked = _Forwarded(request.number, request.body, request.token, request.client, traceparent=request.traceparent)
         packed = msgspec.msgpack.encode(asked)
         try:
             answer = await self._bus.request(self._subject(turn.ticket.replica), packed, timeout=FORWARD_SECONDS)

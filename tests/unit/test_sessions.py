@@ -184,6 +184,7 @@ def test_a_full_set_forgets_what_has_expired_and_nothing_else() -> None:
 class Counted(str):
     """A token that counts how often it is looked at."""
 
+    __slots__ = ()
     looks = 0
 
     def __hash__(self) -> int:

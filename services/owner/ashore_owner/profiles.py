@@ -28,7 +28,10 @@ _WITH_ENVIRONMENT: Final = 'set -a; . ./ashore.env; set +a; exec "$0" "$@"'
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Lower-case letters, digits and dashes.")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 FileName = Annotated[
-    str, Meta(min_length=1, max_length=LONGEST_NAME, description="Below the device's working folder; no `..`, no leading `/`.")
+    str,
+    Meta(
+        min_length=1, max_length=LONGEST_NAME, description="Below the device's working folder; no `..`, no leading `/`."
+    ),
 ]
 
 
@@ -75,7 +78,8 @@ class DownloadStep(Step, tag="download", kw_only=True, omit_defaults=True):
 
     name: FileName
     resource: (
-        Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, description="Name of a resource of this service.")] | None
+        Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, description="Name of a resource of this service.")]
+        | None
     ) = None
     url: (
         Annotated[

@@ -7,7 +7,6 @@ people look at is read in `queries`.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from secrets import token_hex
 from typing import Final, NamedTuple
 
 import msgspec
@@ -42,15 +41,17 @@ class Candidate(NamedTuple):
 
 
 _GUID: Final = devices.c.guid == bindparam("device")
-_AT: Final = devices.c.session_at
+_SUPERSEDES: Final = or_(
+    devices.c.session_at.is_(None),
+    devices.c.session_at <= bindparam("at"),
+    devices.c.session_at - _LATE > bindparam("at"),
+)
 _UNSOLD: Final = devices.c.sold_to.is_(None)
 _VOUCHERS: Final = Prepared(select(devices.c.voucher, devices.c.sold_voucher).where(_GUID))
-_CANDIDATE: Final = Prepared(
-    select(*(devices.c[name] for name in Candidate._fields)).where(_GUID, _UNSOLD)
-)
+_CANDIDATE: Final = Prepared(select(*(devices.c[name] for name in Candidate._fields)).where(_GUID, _UNSOLD))
 _BEGIN: Final = Prepared(
     update(devices)
-    .where(_GUID, or_(_AT.is_(None), _AT <= bindparam("at"), _AT - _LATE > bindparam("at")))
+    .where(_GUID, _SUPERSEDES)
     .values(
         session=bindparam("began"),
         session_at=bindparam("at"),
@@ -262,9 +263,8 @@ def _of(result: Result) -> dict[str, object]:
 
 
 def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Connection) -> None:
-    identity = token_hex(16)
     row = {
-        "id": identity,
+        "id": result.session,
         "guid": result.guid,
         "new_guid": new_guid,
         "profile": result.profile,
@@ -277,7 +277,7 @@ def _write_ledger(result: Result, how: str, new_guid: str | None, connection: Co
     }
     _INSERT_ONBOARDING.change(connection, row)
     sent = [
-        {"onboarding": identity, "position": position, "content": outcome.content}
+        {"onboarding": result.session, "position": position, "content": outcome.content}
         for position, outcome in enumerate(result.outcomes)
         if outcome.content is not None
     ]
