@@ -104,17 +104,18 @@ def svk_size(suite: CipherSuite, length: SvkLength) -> int:
 class SessionKeys:
     """The keys of one TO2 session, ready for use. Never logged: `repr` shows the suite alone."""
 
-    __slots__ = ("_aad", "_aead", "_head", "iv_size", "sek", "suite", "svk")
+    __slots__ = ("_aad", "_aead", "_facts", "_head", "iv_size", "sek", "suite", "svk")
 
     def __init__(self, suite: CipherSuite, sek: bytes, svk: bytes = b"") -> None:
         self.suite = suite
         self.sek = sek
         self.svk = svk
-        self.iv_size = suite.facts.iv
+        self._facts = suite.facts
+        self.iv_size = self._facts.iv
         """Bytes of the fresh initialisation vector that `encrypt` needs."""
         self._aad = _AAD[suite]
         self._head = _HEAD[suite]
-        match suite.facts.mode:
+        match self._facts.mode:
             case "gcm":
                 self._aead: AESGCM | AESCCM = AESGCM(sek)
             case "ccm":
@@ -125,18 +126,18 @@ class SessionKeys:
 
     def encrypt(self, plaintext: bytes, iv: bytes) -> bytes:
         """One encrypted message body; `iv` must never be used twice in a session."""
-        facts = self.suite.facts
-        if facts.mac is None:
+        kind = self._facts.mac
+        if kind is None:
             return self._head + iv + cbor.dumps(self._aead.encrypt(iv, plaintext, self._aad))
-        inner = cbor.dumps([b"", {cose.ALGORITHM: facts.inner, IV: iv}, self._plain_encrypt(plaintext, iv)])
-        protected = _MAC_PROTECTED[facts.mac]
-        tag = mac(facts.mac, self.svk, _mac0_structure(protected, inner)).value
+        inner = cbor.dumps([b"", {cose.ALGORITHM: self._facts.inner, IV: iv}, self._plain_encrypt(plaintext, iv)])
+        protected = _MAC_PROTECTED[kind]
+        tag = mac(kind, self.svk, _mac0_structure(protected, inner)).value
         return cbor.dumps(cbor.Tag(cbor.COSE_MAC0, [protected, {}, inner, tag]))
 
     def decrypt(self, body: bytes) -> bytes:
         """The plaintext; raise SignatureError unless this session's peer encrypted it, MessageBodyError for junk."""
         try:
-            return self._open_aead(body) if self.suite.facts.mac is None else self._open_mac(body, self.suite.facts.mac)
+            return self._open_aead(body) if self._facts.mac is None else self._open_mac(body, self._facts.mac)
         except cbor.CborError as error:
             raise MessageBodyError(f"the encrypted message is not CBOR as FDO demands it: {error}") from error
 
@@ -164,17 +165,17 @@ class SessionKeys:
         match cbor.loads(inner):
             # The specification wants the algorithm in the protected bucket, go-fdo writes it into the other.
             case [bytes(protected), {5: bytes(iv), **others}, bytes(ciphertext)] if len(iv) == self.iv_size and (
-                others.get(cose.ALGORITHM) == self.suite.facts.inner or protected == _PROTECTED[self.suite]
+                others.get(cose.ALGORITHM) == self._facts.inner or protected == _PROTECTED[self.suite]
             ):
                 return self._plain_decrypt(ciphertext, iv)
         raise SignatureError("the MAC is right, but what it covers is not a COSE_Encrypt0")
 
     def _cipher(self, iv: bytes) -> Cipher[modes.CTR | modes.CBC]:
-        mode = modes.CTR(iv) if self.suite.facts.mode == "ctr" else modes.CBC(iv)
+        mode = modes.CTR(iv) if self._facts.mode == "ctr" else modes.CBC(iv)
         return Cipher(algorithms.AES(self.sek), mode)
 
     def _plain_encrypt(self, plaintext: bytes, iv: bytes) -> bytes:
-        if self.suite.facts.mode == "cbc":
+        if self._facts.mode == "cbc":
             padder = PKCS7(_BLOCK_BITS).padder()
             plaintext = padder.update(plaintext) + padder.finalize()
         encryptor = self._cipher(iv).encryptor()
@@ -184,7 +185,7 @@ class SessionKeys:
         decryptor = self._cipher(iv).decryptor()
         try:
             plaintext = decryptor.update(ciphertext) + decryptor.finalize()
-            if self.suite.facts.mode == "cbc":
+            if self._facts.mode == "cbc":
                 unpadder = PKCS7(_BLOCK_BITS).unpadder()
                 plaintext = unpadder.update(plaintext) + unpadder.finalize()
         except ValueError as error:
