@@ -5,6 +5,8 @@ Each is in an environment of its own (`peers.py`), since a camera brings along O
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +37,7 @@ sys.stdin.readline()
 
 @asynccontextmanager
 async def ipycam(host: Host, folder: Path, **fields: object) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A camera at port 8080 there; it says goodbye at SIGINT."""
+    """A camera at port 8080 there; `leave` has it say goodbye."""
     size = {"main_width": 320, "main_height": 240, "sub_width": 160, "sub_height": 120, "main_fps": 5}
     identity = {"name": "Gate", "manufacturer": "Acme", "model": "M1", "serial_number": "SN-4711"}
     config = {"local_ip": host.address, "firmware_version": "1.2.3", **size, **identity, **fields}
@@ -51,9 +53,25 @@ async def ipycam(host: Host, folder: Path, **fields: object) -> AsyncIterator[as
         "--log-level",
         "ERROR",
     )
-    devnull = asyncio.subprocess.DEVNULL
-    async with running(await host.start(*command, cwd=folder, stdout=devnull, stderr=devnull)) as process:
+    pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    started = await host.start(*command, cwd=folder, stdout=pipe, stderr=devnull, env=unbuffered)
+    async with running(started) as process:
         yield process
+
+
+async def leave(camera: asyncio.subprocess.Process) -> None:
+    """Have it say goodbye.
+
+    It says hello, and what it is, long before it is ready; interrupted until then it ends without a word. So its last
+    line of advice is waited for.
+    """
+    assert camera.stdout is not None
+    async with asyncio.timeout(20):
+        while line := await camera.stdout.readline():
+            if line.startswith(b"Upload a video"):
+                break
+    camera.send_signal(signal.SIGINT)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from ashore_discovery.handlers.onvif import gate
 from ashore_discovery.handlers.onvif.handler import Onvif
 from tests.bus_kit import until
 from tests.discovery.namespaces import NEEDS_NAMESPACES, Host, lan, running
-from tests.discovery.onvif_peers import ipycam, publisher, shout
+from tests.discovery.onvif_peers import ipycam, leave, publisher, shout
 from tests.discovery.watched import Watched, watching
 
 pytestmark = [pytest.mark.interop, NEEDS_NAMESPACES]
@@ -76,7 +75,7 @@ async def test_a_camera_is_seen_at_its_hello_says_what_it_is_and_leaves_at_its_b
             # It does not answer GetNetworkInterfaces; the kernel has spoken with its hardware.
             assert len(learnt["facts"]["mac"]) == 17
             assert learnt["identity"] == {"serial": "Acme/M1/SN-4711"}
-            camera.send_signal(signal.SIGINT)
+            await leave(camera)
             await watched.until("Sighting", kind="bye", id=seen["id"])
 
 
