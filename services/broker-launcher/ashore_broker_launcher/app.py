@@ -15,7 +15,7 @@ from ashore_broker_launcher.cluster import Change, Cluster, ClusterError, Confli
 from ashore_broker_launcher.config import BrokerLauncherSettings
 from ashore_broker_launcher.launchers.opening import Opened, opened
 from ashore_broker_launcher.reconciling.numbers import Numbers
-from ashore_broker_launcher.reconciling.parts import Parts
+from ashore_broker_launcher.reconciling.parts import ALWAYS, Parts
 from ashore_broker_launcher.reconciling.queue import Item, WorkQueue
 from ashore_broker_launcher.reconciling.reconciler import Reconciler
 from ashore_broker_launcher.reconciling.recorder import Recorder
@@ -81,7 +81,7 @@ async def build(context: Context[BrokerLauncherSettings]) -> AsyncIterator[App]:
 
         async def is_read() -> None:
             await launcher.check()
-            if not parts.view.is_synced():
+            if not parts.view.is_synced(*ALWAYS):
                 raise Unreachable("the cluster has not been read yet")
 
         yield App(

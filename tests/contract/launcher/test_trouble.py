@@ -9,10 +9,12 @@ import pytest
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
 from ashore_broker_launcher import names
-from ashore_broker_launcher.cluster import CONFIG_MAP, CONFIGURATION, EVENT, INSTANCE, POD
+from ashore_broker_launcher.cluster import CONFIG_MAP, CONFIGURATION, EVENT, INSTANCE, POD, Kind
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
 from tests.bus_kit import join, until
 from tests.launcher_kit import Object, World, configuration, world
+
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 
 
 def twins() -> tuple[str, str]:
@@ -255,3 +257,36 @@ def pod_of(instance: Object, namespace: str) -> Object:
     metadata = {"name": "late", "namespace": namespace, "labels": labels}
     containers = [{"name": "b", "image": "example/b"}]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}
+
+
+async def test_a_launcher_that_is_started_again_knows_the_manifests_that_it_made(made: World) -> None:
+    await made.configure(brokerSpec=None, brokerManifests=[deployment(1)])
+    async with made.launcher():
+        await made.live()
+        await made.see()
+        await made.count(DEPLOYMENT, 1)
+        await made.hear("workload-launched")
+    await made.configure(brokerSpec=None, brokerManifests=[deployment(2)])
+    async with made.launcher():
+        await made.until(DEPLOYMENT, lambda found: [one["spec"]["replicas"] for one in found] == [2])
+        assert not [one for one in await made.objects(EVENT) if one.get("reason") == "BrokerRefused"]
+    assert not made.times("workload-stopped")
+
+
+def deployment(replicas: int) -> Object:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "b", "image": "example/b"}]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "{{INSTANCE}}"}, "spec": spec}
+
+
+async def test_manifests_that_are_no_longer_wanted_go_with_the_next_start(made: World) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{INSTANCE}}-about"}, "data": {"a": "1"}}
+    await made.configure(brokerSpec=None, brokerManifests=[manifest])
+    async with made.launcher():
+        await made.live()
+        await made.see()
+        await made.until(CONFIG_MAP, any_about)
+    await made.configure()
+    async with made.launcher():
+        await made.count(POD, 1)
+        await made.until(CONFIG_MAP, lambda found: not any_about(found))

@@ -25,7 +25,7 @@ from ashore_broker_launcher.cluster import (
 )
 from ashore_broker_launcher.desired.brokers import Doomed, Failures, Plan, World, plan, progress
 from ashore_broker_launcher.model import Configuration, Instance
-from ashore_broker_launcher.objects import is_leaving, key_of, uid_of
+from ashore_broker_launcher.objects import is_leaving, key_of, owner_uid, uid_of
 from ashore_broker_launcher.reconciling import telling
 from ashore_broker_launcher.reconciling.parts import Parts
 from ashore_broker_launcher.reconciling.queue import Item
@@ -145,7 +145,7 @@ class InstancePass:
         cluster = self._parts.cluster
         if not kind.namespaced:
             raise Refused(f"a {kind.name} belongs to the whole cluster, which no configuration may change", 403)
-        await self._parts.follow(kind)
+        self._parts.follow(kind)
         if kind in (POD, JOB) and not uid_of(body):
             # What is new must be new: an object of that name that is there already is somebody else's.
             return await cluster.create(kind, body)
@@ -155,10 +155,12 @@ class InstancePass:
 
     async def _refuse_foreign(self, kind: Kind, body: JsonObject) -> None:
         try:
-            await self._parts.cluster.get(kind, *key_of(body))
+            there = await self._parts.cluster.get(kind, *key_of(body))
         except NotFound:
             return
-        raise Conflict(f"there is a {kind.name} {'/'.join(key_of(body))} already, and it is somebody else's")
+        # What could not be read when this was planned may be this instance's own.
+        if owner_uid(there) != owner_uid(body):
+            raise Conflict(f"there is a {kind.name} {'/'.join(key_of(body))} already, and it is somebody else's")
 
     async def _refused(self, body: JsonObject, instance: Instance, about: JsonObject, error: Exception) -> None:
         """It is not done: told to people, and tried again after a while that grows."""

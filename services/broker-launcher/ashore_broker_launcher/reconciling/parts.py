@@ -6,7 +6,19 @@ from typing import Final
 from ashore.bus import Bus
 from ashore.events import token_of
 from ashore_broker_launcher.admission.checks import Rules
-from ashore_broker_launcher.cluster import Cluster, JsonObject, Key, Kind, NotFound
+from ashore_broker_launcher.cluster import (
+    CONFIGURATION,
+    INSTANCE,
+    JOB,
+    NODE,
+    POD,
+    SERVICE,
+    Cluster,
+    JsonObject,
+    Key,
+    Kind,
+    NotFound,
+)
 from ashore_broker_launcher.model import CONTROLLER, CONTROLLER_LABEL
 from ashore_broker_launcher.objects import key_of, says, uid_of
 from ashore_broker_launcher.presence import Presence
@@ -24,6 +36,8 @@ from ashore_broker_launcher.reconciling.view import View
 from ashore_broker_launcher.slots import Desk
 
 OURS: Final = f"{CONTROLLER_LABEL}={CONTROLLER}"
+ALWAYS: Final = (CONFIGURATION, INSTANCE, POD, JOB, SERVICE, NODE)
+"""What must have been read before anything can be decided."""
 GATHER_SECONDS: Final = 0.2
 GATHERED_PER_SECOND: Final = 2000
 
@@ -90,7 +104,6 @@ class Parts:
             return
         self.numbers.writes.labels("status", kind.name).inc()
 
-    async def follow(self, kind: Kind) -> None:
-        """Have what was made of a kind in view."""
-        if self.view.follow(kind, namespace=self.namespace, labels=OURS):
-            await self.view.synced()
+    def follow(self, kind: Kind) -> None:
+        """Have in view what was made of a kind, as soon as it has been read."""
+        self.view.follow(kind, namespace=self.namespace, labels=OURS)

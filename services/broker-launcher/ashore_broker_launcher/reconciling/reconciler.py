@@ -25,6 +25,9 @@ from ashore_broker_launcher.cluster import (
     JsonObject,
     Key,
     Kind,
+    NotFound,
+    Refused,
+    Unreachable,
 )
 from ashore_broker_launcher.model import INSTANCE_LABEL
 from ashore_broker_launcher.objects import key_of, label
@@ -32,12 +35,14 @@ from ashore_broker_launcher.reconciling.configurations import ConfigurationPass
 from ashore_broker_launcher.reconciling.devices import DevicePass
 from ashore_broker_launcher.reconciling.instances import InstancePass
 from ashore_broker_launcher.reconciling.nodes import is_ready
-from ashore_broker_launcher.reconciling.parts import OURS, Parts
+from ashore_broker_launcher.reconciling.parts import ALWAYS, OURS, Parts
 from ashore_broker_launcher.reconciling.queue import Item, Pass
 from ashore_broker_launcher.reconciling.seeing import Seeing
 
 RESYNC_SECONDS: Final = 600.0
 TIDY_SECONDS: Final = 5.0
+READ_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 1.0
 MUCH: Final = 500
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -71,13 +76,40 @@ class Reconciler:
         parts = self._parts
         for synced in (parts.ledger.synced, parts.handing.synced, self.seeing.synced):
             await synced.wait()
-        await parts.view.synced()
+        await parts.view.synced(*ALWAYS)
+        await self._read_manifests()
         parts.desk.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(parts.queue.run())
             group.create_task(self._resync())
             group.create_task(self._tidy())
             group.create_task(self._serve_slots())
+
+    async def _read_manifests(self) -> None:
+        """Have in view what an earlier leader has made of manifests, even of a kind that nobody names any longer.
+
+        Where the launcher has no right to read a kind, everything else goes on without it.
+        """
+        found = [await self._manifest_kind(name) for name in sorted(self._parts.rules.manifest_kinds)]
+        kinds = [kind for kind in found if kind is not None and kind.namespaced]
+        for kind in kinds:
+            self._parts.follow(kind)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self._parts.view.synced(*ALWAYS, *kinds)
+        except TimeoutError:
+            missing = [kind.name for kind in kinds if not self._parts.view.is_synced(kind)]
+            log.warning("kinds of manifests cannot be read: is there a right to list them?", kinds=missing)
+
+    async def _manifest_kind(self, name: str) -> Kind | None:
+        api_version, _, kind = name.rpartition("/")
+        while True:
+            try:
+                return await self._parts.cluster.kind(api_version, kind)
+            except Unreachable:
+                await asyncio.sleep(RETRY_SECONDS)
+            except (NotFound, Refused):
+                return None
 
     async def look(self, item: Item) -> float | None:
         """See `queue.Pass`."""

@@ -31,13 +31,11 @@ class View:
         self._gone: dict[str, None] = {}
         """The uids of those that went last: an answer about one of them may come after the word that it went."""
 
-    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> bool:
-        """Follow this kind as well, from now on or from when `run` runs; whether that is new."""
-        if kind in self._reflections:
-            return False
-        self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
-        self._added.set()
-        return True
+    def follow(self, kind: Kind, *, namespace: str = "", labels: str = "") -> None:
+        """Follow this kind as well, from now on or from when `run` runs."""
+        if kind not in self._reflections:
+            self._reflections[kind] = self._cluster.reflect(kind, namespace=namespace, labels=labels)
+            self._added.set()
 
     async def run(self) -> None:
         """Keep all that is followed up to date, until cancelled."""
@@ -50,14 +48,14 @@ class View:
                     group.create_task(self._reflect(kind), name=f"reflect {kind.plural}")
                 await self._added.wait()
 
-    async def synced(self) -> None:
-        """Wait until all that was there has been read, of every kind that is followed."""
-        for reflection in list(self._reflections.values()):
-            await reflection.synced.wait()
+    async def synced(self, *kinds: Kind) -> None:
+        """Wait until all that was there has been read, of these kinds or of every kind that is followed."""
+        for kind in kinds or tuple(self._reflections):
+            await self._reflections[kind].synced.wait()
 
-    def is_synced(self) -> bool:
-        """Whether all that was there has been read."""
-        return all(reflection.synced.is_set() for reflection in self._reflections.values())
+    def is_synced(self, *kinds: Kind) -> bool:
+        """Whether all that was there of these kinds has been read."""
+        return all(self._reflections[kind].synced.is_set() for kind in kinds)
 
     async def _reflect(self, kind: Kind) -> None:
         await self._reflections[kind].run(lambda change: self._hear(kind, change))
