@@ -22,6 +22,7 @@ from ashore_broker_launcher.names import bus_name
 DETAILS: Final = "spec.discoveryHandler.discoveryDetails"
 PROPERTIES: Final = "spec.discoveryHandler.discoveryProperties"
 _TAKES_PROPERTIES: Final = "discoveryProperties"
+_REFERENCES: Final = ("file:", "env:")
 _PASSED_ON: Final = ("match", "departure", "identity", "nodes")
 
 
@@ -68,6 +69,13 @@ def handed_out(configuration: Configuration, world: World) -> HandedOut:
     missing: list[str] = []
     values = _values(configuration, world, problems, missing)
     details = _details(configuration, world, handler, values, problems)
+    if handler in world.handlers:
+        own = configuration.metadata.namespace
+        problems += [
+            f"spec.discoveryHandler refers to '{one}': what is secret is taken from the configuration's own namespace, "
+            f"by a secretKeyRef or as file:{own}.NAME.KEY, or from ASHORE_SHARED_NAMESPACES of the launcher"
+            for one in _strangers(details, (own, *world.shared_namespaces))
+        ]
     if problems or missing:
         return HandedOut(problems=problems, missing=missing)
     namespace, name = configuration.key
@@ -97,6 +105,19 @@ def _details(
         return details
     told = {name: value.text if value.text is not None else value.secret for name, value in values.items()}
     return {**details, _TAKES_PROPERTIES: {**said, **{name: one for name, one in told.items() if one is not None}}}
+
+
+def _strangers(part: object, namespaces: Collection[str]) -> Iterator[str]:
+    """References, wherever they stand, to what is not of these namespaces: our handlers would follow them."""
+    if isinstance(part, dict):
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _strangers(one, namespaces)
+    elif isinstance(part, str) and part.startswith(_REFERENCES):
+        own = any(part.startswith(f"file:{one}.") for one in namespaces)
+        if not own or "/" in part:
+            yield part[:64]
 
 
 def _akris(configuration: Configuration, text: str, values: dict[str, _Value]) -> JsonObject:

@@ -160,3 +160,24 @@ def test_onvif_gets_its_properties_with_references_for_secrets() -> None:
 def test_the_config_maps_that_it_names_are_known() -> None:
     given = [{"name": "a", "valueFrom": config_map("x")}, {"name": "b", "valueFrom": secret()}, {"name": "c"}]
     assert references(Configuration.read(configuration(properties=given))) == {("plant", "m")}
+
+
+@pytest.mark.parametrize(
+    "written", ["env:ASHORE_NATS_SEED", "file:other.s.k", "file:plant2.s.k", "file:s", "file:plant./../other.s.k"]
+)
+def test_a_reference_to_what_is_not_its_namespaces_is_refused_wherever_it_is_written(written: str) -> None:
+    in_details = handed("onvif", f"discoveryProperties: {{username_default: '{written}'}}")
+    in_properties = handed("onvif", "", properties=[{"name": "username_default", "value": written}])
+    deep = handed("mqtt", f"brokers: [{{host: a, tls: {{ca: '{written}'}}}}]")
+    for found in (in_details, in_properties, deep):
+        assert found.document is None
+        (problem,) = found.problems
+        assert written in problem
+        assert "file:plant." in problem
+
+
+def test_a_reference_to_a_secret_of_its_own_namespace_may_be_written_by_hand() -> None:
+    told = document("onvif", "discoveryProperties: {username_default: 'file:plant.s.k'}")
+    assert told["details"]["discoveryProperties"] == {"username_default": "file:plant.s.k"}
+    shared = handed("onvif", "discoveryProperties: {username_default: 'file:other.s.k'}", shared=("other",))
+    assert shared.document is not None
