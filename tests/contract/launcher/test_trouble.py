@@ -4,14 +4,16 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ashore.bus.nats import NatsBus
 from ashore.bus.server import EmbeddedServer
+from ashore.events import ConfigurationSet
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import CONFIG_MAP, CONFIGURATION, EVENT, INSTANCE, POD, Kind
 from ashore_broker_launcher.launchers.dry_run.memory import MemoryCluster
-from tests.bus_kit import join, until
+from tests.bus_kit import join, publish, until
 from tests.launcher_kit import Object, World, configuration, world
 
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
@@ -290,3 +292,17 @@ async def test_manifests_that_are_no_longer_wanted_go_with_the_next_start(made: 
     async with made.launcher():
         await made.count(POD, 1)
         await made.until(CONFIG_MAP, lambda found: not any_about(found))
+
+
+async def test_a_configuration_on_the_bus_that_nobody_can_read_keeps_no_launcher_from_working(made: World) -> None:
+    broken = ConfigurationSet(site="site", token="somebodys", configuration=msgspec.Raw(b'{"name": "\xff"}'))
+    await publish(made.bus, broken)
+    await made.configure()
+    async with made.launcher() as parts:
+        await made.live()
+        await made.see()
+        await made.count(POD, 1)
+        await publish(made.bus, broken, "again")
+        await made.configure("more")
+        await made.until(CONFIGURATION, lambda found: all(one.get("status") for one in found))
+        assert {key[1] for key in parts.handing.given()} == {"cams", "more"}

@@ -42,7 +42,7 @@ class Handing:
                     log.warning("configuration left out", reason=str(error))
                     continue
                 if isinstance(event, ConfigurationSet):
-                    self._note(event.token, msgspec.json.decode(event.configuration))
+                    self._note(event.token, _read(event))
 
     def given(self) -> list[Key]:
         """All configurations of a cluster that agents have."""
@@ -65,3 +65,13 @@ class Handing:
             self._given[token] = document
         else:
             self._given.pop(token, None)
+
+
+def _read(event: ConfigurationSet) -> object:
+    """The configuration; None where it cannot be read, as agents cannot read it either."""
+    try:
+        return msgspec.json.decode(event.configuration)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # ValueError: a text in it is no UTF-8, which nobody has looked at before.
+        log.warning("configuration left out", token=event.token, reason=str(error))
+        return None
