@@ -24,6 +24,7 @@ _READ_SECONDS: Final = 60.0
 """All that a node has told is read in this time, or never."""
 _MISSED: Final = 3
 """After so many heartbeats that did not come an agent is believed to be away."""
+_LONGEST_READABLE: Final = 100
 _FORMS: Final = {
     "site": (re.compile("[a-z0-9-]{1,63}"), "a-z, 0-9 and -, at most 63 of them"),
     "node": (re.compile("[a-z0-9][a-z0-9.-]{0,127}"), "a-z, 0-9, - and ., at most 128 of them"),
@@ -147,16 +148,24 @@ def _token(kind: str, name: str) -> str:
     return token_of(name)
 
 
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 def configured(site: str, name: str, configuration: object) -> ConfigurationSet:
     """That all agents of a site look for this, or no longer where it is None; raise ClientError for a bad name."""
+    token = _token("configuration", name)
+    if token != name:
+        # A dot and a dash look alike there, and `a.b` is another configuration than `a-b`.
+        token = f"{token[:_LONGEST_READABLE]}-{_digest(name)}"
     raw = msgspec.Raw(msgspec.json.encode(configuration))
-    return ConfigurationSet(site=_token("site", site), token=_token("configuration", name), configuration=raw)
+    return ConfigurationSet(site=_token("site", site), token=token, configuration=raw)
 
 
 def ruled(site: str, name: str, ruling: object) -> ConfigurationSet:
     """What people say of a device to all agents of a site; None takes it back."""
     # Configurations never have such a token, and names of devices may have letters that no token has.
-    token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    token = f"-{re.sub('[^a-z0-9]', '-', name.lower())[:40]}-{_digest(name)}"
     null, raw = msgspec.Raw(b"null"), msgspec.Raw(msgspec.json.encode(ruling))
     return ConfigurationSet(site=_token("site", site), token=token, configuration=null, ruling=raw)
 

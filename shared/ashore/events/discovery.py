@@ -118,7 +118,7 @@ class ConfigurationSet(Event, frozen=True, kw_only=True):
     name: ClassVar[str] = "configuration-set"
     subject_fields: ClassVar[tuple[str, ...]] = ("site", "token")
     site: Site
-    token: Annotated[Token, Meta(description="The configuration's name, as a token")]
+    token: Annotated[Token, Meta(description="The configuration's name, as a token; with a digest where it has dots")]
     configuration: Annotated[msgspec.Raw, Meta(description="The configuration; null takes it away")]
     ruling: Annotated[
         msgspec.Raw,

@@ -121,6 +121,32 @@ async def test_configurations_are_applied_and_removed(
         await ear.until("disappeared", "foo")
 
 
+async def test_names_that_differ_by_a_dot_alone_are_two_configurations(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    named = [{**ECHO, "name": name, "details": {"descriptions": [name]}} for name in ("a.b", "a-b")]
+    file = write_file(tmp_path / "applied.yaml", *named)
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path):
+        code, _, err = await ashore(nats_server, "apply", str(file), "--site", "s1")
+        assert code == 0, err
+        await ear.until("appeared", "a.b")
+        await ear.until("appeared", "a-b")
+        await ashore(nats_server, "remove", "a.b", "--site", "s1")
+        await ear.until("disappeared", "a.b")
+        assert ear.changes("a-b") == ["appeared"]
+
+
+async def test_a_name_without_dots_stands_in_the_subject_as_it_is(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    file = write_file(tmp_path / "applied.yaml", {**ECHO, "name": "a-b"})
+    await ashore(nats_server, "apply", str(file), "--site", "s1")
+    async with aclosing(nats_bus.state(["configuration-set.>"])) as told:
+        step = await anext(told)
+        assert step is not None
+        assert step[1].subject == "configuration-set.s1.a-b"
+
+
 async def test_without_an_agent_it_says_what_to_do(nats_bus: NatsBus, nats_server: EmbeddedServer) -> None:
     code, _, err = await ashore(nats_server, "list")
     assert code == 1
