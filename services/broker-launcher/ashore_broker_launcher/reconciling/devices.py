@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from ashore.events import token_of
 from ashore_broker_launcher import names
 from ashore_broker_launcher.cluster import CONFIGURATION, INSTANCE, JsonObject, Key
 from ashore_broker_launcher.desired.instances import desired_instance, naming
@@ -102,8 +103,7 @@ class DevicePass:
         """Whether all who saw it have told what they see now, or are gone themselves."""
         parts = self._parts
         saw = existing["spec"].get("nodes") or []
-        tokens = {name: token for token, name in parts.nodes.names().items()}
-        return all(parts.presence.is_complete(tokens.get(node, node)) or not parts.nodes.knows(node) for node in saw)
+        return all(parts.presence.is_complete(token_of(node)) or not parts.nodes.knows(node) for node in saw)
 
     async def _remove(self, existing: JsonObject) -> None:
         """The instance goes, and what it owns: the cluster would see to that too, but half a second later."""

@@ -5,10 +5,19 @@ pinned there. A node that the cluster knows and that is not Ready has lost its d
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ashore.events import token_of
 from ashore_broker_launcher.cluster import NODE, JsonObject
 from ashore_broker_launcher.reconciling.view import View
+
+
+class _Read(NamedTuple):
+    """What is known of all nodes: each pass asks, and with hundreds of nodes that takes a while to find out."""
+
+    ready: frozenset[str]
+    lost: frozenset[str]
+    names: Mapping[str, str]
 
 
 class Nodes:
@@ -16,27 +25,36 @@ class Nodes:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._read: _Read | None = None
 
-    def names(self) -> dict[str, str]:
+    def changed(self) -> None:
+        """The cluster says something else of a node."""
+        self._read = None
+
+    def names(self) -> Mapping[str, str]:
         """Kubernetes' names by the names that agents have: dots are dashes there."""
-        return {token_of(name): name for name in self._all()}
+        return self._known().names
 
     def ready(self) -> frozenset[str] | None:
         """The nodes that can run something; None where the cluster shows none."""
-        found = self._all()
-        return frozenset(name for name, body in found.items() if is_ready(body)) if found else None
+        known = self._known()
+        return known.ready if known.ready or known.lost else None
 
     def lost(self) -> frozenset[str]:
         """The nodes that are there and cannot run anything now."""
-        return frozenset(name for name, body in self._all().items() if not is_ready(body))
+        return self._known().lost
 
     def knows(self, name: str) -> bool:
         """Whether there is such a node, or whether nothing is known of nodes."""
-        found = self._all()
-        return not found or name in found
+        known = self._known()
+        return name in known.ready or name in known.lost or not (known.ready or known.lost)
 
-    def _all(self) -> Mapping[str, JsonObject]:
-        return {str(body["metadata"]["name"]): body for body in self._view.all(NODE)}
+    def _known(self) -> _Read:
+        if self._read is None:
+            found = {str(body["metadata"]["name"]): is_ready(body) for body in self._view.all(NODE)}
+            ready = frozenset(name for name, is_there in found.items() if is_there)
+            self._read = _Read(ready, frozenset(found) - ready, {token_of(name): name for name in found})
+        return self._read
 
 
 def is_ready(body: JsonObject) -> bool:

@@ -127,6 +127,7 @@ class Reconciler:
         elif kind == INSTANCE:
             self._instance(change, body)
         elif kind == NODE:
+            self._parts.nodes.changed()
             self._node(change, body)
         else:
             self._put(_owners(body))
