@@ -7,7 +7,7 @@ whoever else changes usage (a node that is lost) does it through the desk.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -72,17 +72,10 @@ def release(usage: Usage, *, instance: str, node: str, slots: Iterable[int]) -> 
     return left, released
 
 
-def without_nodes(usage: Usage, lost: Iterable[str]) -> dict[str, str]:
-    """The usage when nodes are lost."""
-    found = dict(usage)
-    for node in lost:
-        found = without_node(found, node)
-    return found
-
-
-def without_node(usage: Usage, node: str) -> dict[str, str]:
-    """The usage when a node is lost: what it had is free."""
-    return {name: value for name, value in usage.items() if (one := user(value)) is not None and not one.is_at(node)}
+def without_nodes(usage: Usage, lost: Collection[str]) -> dict[str, str]:
+    """The usage when nodes are lost: what they had is free."""
+    users = ((name, value, user(value)) for name, value in usage.items())
+    return {name: value for name, value, one in users if one is not None and not any(map(one.is_at, lost))}
 
 
 def taken(usage: Usage) -> dict[str, str]:
@@ -182,15 +175,6 @@ class Desk:
     async def usage_of(self, asked: UsageQuestion) -> UsageAnswer:
         """Every slot that a node has."""
         return UsageAnswer(slots=[held for key in self._instances.known() for held in self._held(key, asked.node)])
-
-    async def node_lost(self, node: str) -> None:
-        """Free everything that a node has; raise ApplyError."""
-        for key in list(self._instances.known()):
-            async with self.lock(key):
-                table = self._instances.table(key)
-                if table is not None:
-                    before = self._usage(key, table)
-                    await self._store(key, table, before, without_node(before, node))
 
     def lock(self, key: Key) -> asyncio.Lock:
         """Held by whoever changes an instance, so that no claim is granted meanwhile and then undone."""

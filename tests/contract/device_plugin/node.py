@@ -16,7 +16,7 @@ from ashore.bus.server import EmbeddedServer
 from ashore.events import InstanceAdded, InstanceChanged, InstanceNode, InstanceRemoved
 from ashore.slots import subject
 from ashore.telemetry import Metrics
-from ashore_broker_launcher.slots import ApplyError, Desk, Table
+from ashore_broker_launcher.slots import ApplyError, Desk, Table, without_nodes
 from ashore_device_plugin.app import running
 from ashore_device_plugin.config import DevicePluginSettings
 from ashore_device_plugin.plugin import DevicePlugin
@@ -80,6 +80,14 @@ class Launcher:
         after = msgspec.structs.replace(before, **fields)
         self.instances[namespace, name] = after
         await publish(self.bus, InstanceChanged(**msgspec.structs.asdict(after)), identity=token_hex(8))
+
+    async def lose(self, node: str) -> None:
+        """Free what a node has, as the launcher does when it is lost."""
+        for key in self.known():
+            async with self.desk.lock(key):
+                usage = without_nodes(self.desk.usage(key), [node])
+                await self.apply_usage(*key, usage)
+                self.desk.note(key, self.instances[key].uid, usage)
 
     async def remove(self, name: str = "cams-4294ea", namespace: str = "default") -> None:
         one = self.instances.pop((namespace, name))

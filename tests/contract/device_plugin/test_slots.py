@@ -72,7 +72,7 @@ async def test_a_node_that_was_lost_and_is_back_has_its_slots_again(
         await ready(found, 2)
         await node.admit("stays", CAM, SLOT)
         await node.admit("goes", CAM, "cams-4294ea-1")
-        await slots.desk.node_lost("n1")
+        await slots.lose("n1")
         assert slots.usage() == {}
         # The pod that is still there has its slot back, and the one that was replaced gets it as before.
         await until(lambda: slots.usage().get(SLOT) == "n1")
@@ -189,7 +189,7 @@ async def test_a_slot_that_is_another_nodes_meanwhile_is_told_as_a_problem(
     async with plugin(nats_server, root) as found:
         await ready(found, 2)
         await node.admit("pod", CAM, SLOT)
-        await slots.desk.node_lost("n1")
+        await slots.lose("n1")
         slots.desk.forget(("default", "cams-4294ea"))
         await slots.change(usage={SLOT: "n2"})
         await until(lambda: any("slot 0 of cams-4294ea" in one for one in found.health.problems()))

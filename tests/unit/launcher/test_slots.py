@@ -22,7 +22,7 @@ from ashore.slots import (
     slot_number,
     user,
 )
-from ashore_broker_launcher.slots import ApplyError, Desk, SlotRefusedError, Table, claim, release, without_node
+from ashore_broker_launcher.slots import ApplyError, Desk, SlotRefusedError, Table, claim, release, without_nodes
 
 KEY = ("default", "cam")
 NODES = ("n1", "n2", "n3")
@@ -64,13 +64,13 @@ def test_a_release_frees_what_the_node_has_and_nothing_else() -> None:
 
 def test_a_lost_node_has_nothing() -> None:
     usage = {"cam-0": "n1", "cam-1": "n2", "cam-2": "C:cams-0:n1"}
-    assert without_node(usage, "n1") == {"cam-1": "n2"}
+    assert without_nodes(usage, ["n1"]) == {"cam-1": "n2"}
 
 
 def test_a_node_is_the_same_by_its_name_in_kubernetes_and_by_its_agents() -> None:
     usage = {"cam-0": "edge.example.com"}
     assert claim(usage, User("edge-example-com"), instance="cam", capacity=1, slot=0) == usage
-    assert without_node(usage, "edge-example-com") == {}
+    assert without_nodes(usage, ["edge-example-com"]) == {}
 
 
 def test_values_of_akri_are_read() -> None:
@@ -126,7 +126,7 @@ class Believed:
             del self.users[one]
 
     def lost(self, node: str, _slot: int, _holder: str) -> None:
-        self.usage = without_node(self.usage, node)
+        self.usage = without_nodes(self.usage, [node])
         self.users = {number: who for number, who in self.users.items() if who.node != node}
 
     def claim(self, node: str, slot: int, holder: str) -> None:
@@ -244,7 +244,8 @@ async def test_a_lost_nodes_slots_are_free_for_others() -> None:
     cluster = Cluster()
     desk = Desk(cluster)
     await ask(desk, "n1")
-    await desk.node_lost("n1")
+    async with desk.lock(KEY):
+        desk.note(KEY, "1", without_nodes(desk.usage(KEY), ["n1"]))
     assert (await ask(desk, "n2")).granted
 
 
