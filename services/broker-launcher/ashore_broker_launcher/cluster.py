@@ -74,6 +74,10 @@ class Change(msgspec.Struct, frozen=True):
     now: JsonObject | None
 
 
+def unheard(_version: int) -> None:
+    """Nobody wants to know."""
+
+
 class Reflection(Protocol):
     """All objects of a kind as they are, kept up to date while `run` runs."""
 
@@ -85,8 +89,12 @@ class Reflection(Protocol):
         """All of them, by namespace and name."""
         ...
 
-    async def run(self, changed: Callable[[Change], None]) -> None:
-        """Keep up to date, across lost connections, until cancelled; `changed` is called after each change."""
+    async def run(self, changed: Callable[[Change], None], listed: Callable[[int], None] = unheard) -> None:
+        """Keep up to date, across lost connections, until cancelled; `changed` is called after each change.
+
+        `listed` is called when all has been read anew, with the version of the list: what was written before that and
+        is not among `objects` has gone, maybe without a change that could be told.
+        """
         ...
 
 

@@ -15,9 +15,10 @@ class Reflected:
         self.objects: dict[Key, JsonObject] = {}
         self.synced = asyncio.Event()
         self._changed: Callable[[Change], None] = lambda _: None
+        self.listed: Callable[[int], None] = lambda _: None
 
-    async def run(self, changed: Callable[[Change], None]) -> None:
-        self._changed = changed
+    async def run(self, changed: Callable[[Change], None], listed: Callable[[int], None]) -> None:
+        self._changed, self.listed = changed, listed
         await asyncio.Event().wait()
 
     def say(self, now: JsonObject | None) -> None:
@@ -90,4 +91,26 @@ async def test_what_is_being_deleted_is_seen_as_such_until_it_is_gone() -> None:
     assert found["metadata"]["deletionTimestamp"]
     made.reflected.say(None)
     assert made.view.get(INSTANCE, KEY) is None
+    task.cancel()
+
+
+async def test_what_was_written_and_went_while_nobody_was_told_is_found_to_be_gone_by_the_next_list() -> None:
+    made, task = await scene()
+    made.view.wrote(INSTANCE, instance(5))
+    made.reflected.listed(4)
+    assert made.view.get(INSTANCE, KEY) == instance(5), "that list is older"
+    made.reflected.listed(6)
+    assert made.view.get(INSTANCE, KEY) is None
+    assert made.heard == [Change(instance(5), None)]
+    task.cancel()
+
+
+async def test_a_list_takes_away_nothing_that_is_there() -> None:
+    made, task = await scene()
+    made.reflected.say(instance(5))
+    made.view.removed(INSTANCE, instance(5))
+    made.heard.clear()
+    made.reflected.listed(6)
+    assert made.view.get(INSTANCE, KEY) is not None
+    assert made.heard == []
     task.cancel()

@@ -58,7 +58,9 @@ class View:
         return all(self._reflections[kind].synced.is_set() for kind in kinds)
 
     async def _reflect(self, kind: Kind) -> None:
-        await self._reflections[kind].run(lambda change: self._hear(kind, change))
+        await self._reflections[kind].run(
+            lambda change: self._hear(kind, change), lambda version: self._miss(kind, version)
+        )
 
     def get(self, kind: Kind, key: Key) -> JsonObject | None:
         """One object, or None."""
@@ -120,6 +122,17 @@ class View:
         if written is None or change.now is None or _version(written) != _version(change.now):
             # Else it is the echo of a write, and whoever wrote has gone on with it already.
             self._changed(kind, change)
+
+    def _miss(self, kind: Kind, version: int) -> None:
+        """All has been read anew. What was written and went meanwhile was never reflected, so nobody has told of it."""
+        there = self._objects(kind)
+        written = [(place, body) for place, body in self._written.items() if place[0] == kind]
+        for place, body in written:
+            if place[1] not in there and _version(body) <= version:
+                del self._written[place]
+                self._bury(uid_of(body))
+                self._index(place, body, None)
+                self._changed(kind, Change(body, None))
 
     def _bury(self, uid: str) -> None:
         self._gone[uid] = None

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 NEW: Final = 28
 _GET: Final = 30
-_DONE: Final = 3
 _DUMP: Final = 0x301
 """NLM_F_REQUEST, NLM_F_ROOT, NLM_F_MATCH."""
 _MESSAGE: Final = struct.Struct("=IHHII")

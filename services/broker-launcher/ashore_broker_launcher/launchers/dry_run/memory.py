@@ -29,6 +29,7 @@ from ashore_broker_launcher.cluster import (
     NotFound,
     Propagation,
     Refused,
+    unheard,
 )
 from ashore_broker_launcher.launchers.dry_run.objects import Stored, born, said
 from ashore_broker_launcher.objects import key_of, uid_of
@@ -57,10 +58,10 @@ class MemoryReflection:
         self._namespace = namespace
         self._labels = labels
 
-    async def run(self, changed: Callable[[Change], None]) -> None:
+    async def run(self, changed: Callable[[Change], None], listed: Callable[[int], None] = unheard) -> None:
         """See `Reflection.run`."""
         while True:
-            wake = self._cluster.changed
+            wake, version = self._cluster.changed, self._cluster.version
             found = {key_of(one): one for one in await self._list()}
             for key, before in list(self.objects.items()):
                 if key not in found or uid_of(found[key]) != uid_of(before):
@@ -71,6 +72,7 @@ class MemoryReflection:
                 if before_or_none != now:
                     self.objects[key] = now
                     changed(Change(before_or_none, now))
+            listed(version)
             self.synced.set()
             await wake.wait()
 
@@ -87,7 +89,8 @@ class MemoryCluster:
         self._show = show
         self._clock = clock
         self._objects: dict[Kind, dict[Key, Stored]] = {kind: {} for kind in KINDS}
-        self._version = 0
+        self.version = 0
+        """Grows with each change of an object."""
 
     async def kind(self, api_version: str, name: str) -> Kind:
         """See `Cluster.kind`."""
@@ -198,9 +201,9 @@ class MemoryCluster:
                     yield stored
 
     def _rebuild(self, verb: Verb | None, stored: Stored) -> None:
-        if not stored.rebuild(self._version + 1):
+        if not stored.rebuild(self.version + 1):
             return
-        self._version += 1
+        self.version += 1
         if verb is not None:
             self._show(verb, stored.kind, stored.body)
         self._wake()

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from ashore_broker_launcher.cluster import Change, ClusterError, JsonObject, Key, Kind, Unreachable
+from ashore_broker_launcher.cluster import Change, ClusterError, JsonObject, Key, Kind, Unreachable, unheard
 from ashore_broker_launcher.launchers.kubernetes import errors, paths
 from ashore_broker_launcher.launchers.kubernetes.connection import Answer, Broken, Stream, TooLargeError
 from ashore_broker_launcher.launchers.kubernetes.http import LARGEST_ERROR, Http
@@ -60,6 +60,7 @@ class Reflector:
         self._version = ""
         self._failures = 0
         self._tell: Callable[[Change], None] = _nobody
+        self._listed: Callable[[int], None] = unheard
         self.synced = asyncio.Event()
 
     @property
@@ -67,9 +68,9 @@ class Reflector:
         """See Reflection."""
         return self._objects
 
-    async def run(self, changed: Callable[[Change], None]) -> None:
+    async def run(self, changed: Callable[[Change], None], listed: Callable[[int], None] = unheard) -> None:
         """See Reflection."""
-        self._tell = changed
+        self._tell, self._listed = changed, listed
         while True:
             try:
                 await self._list_and_watch()
@@ -92,6 +93,7 @@ class Reflector:
             listed = await list_all(self._http, self._kind, self._namespace, self._labels)
             self._take_all(listed.items)
             self._version = listed.version
+            self._listed(int(listed.version) if listed.version.isdecimal() else 0)
             self.synced.set()
         seen = await self._watch()
         # A watch that ends before it has told anything may do so for ever.
