@@ -61,6 +61,19 @@ class Worse(Base):
         raise BaseException("not even an Exception")  # noqa: TRY002
 
 
+class Cancelled(Base):
+    """One whose library cancels what it waits for, and nobody else is cancelled."""
+
+    name = "cancelled"
+
+    async def run(self, plan: None) -> Seen:
+        for item in self.first():
+            yield item
+        given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+
 class Hanging(Base):
     name = "hanging"
     stall_after = 0.2
@@ -124,6 +137,15 @@ class Probing(Base):
     async def probe(self, facet: object) -> bool | None:
         await asyncio.sleep(60)
         return True
+
+
+class Unsure(Probing):
+    """Whose library gives a probe up."""
+
+    name = "unsure"
+
+    async def probe(self, facet: object) -> bool | None:
+        raise asyncio.CancelledError
 
 
 class Flooding(Base):

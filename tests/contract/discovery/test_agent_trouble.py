@@ -32,6 +32,7 @@ def wants(name: str) -> dict[str, Any]:
     [
         ("raising", "the antenna fell off"),
         ("worse", "not even an Exception"),
+        ("cancelled", "CancelledError"),
         ("hanging", "it hangs"),
         ("leaking", "the helper is dead"),
         ("ending", "ended by itself"),
@@ -93,6 +94,13 @@ async def test_a_probe_that_does_not_answer_is_no_answer(
         await ear.until("disappeared", "probing:thing")
     assert ear.changes("probing:thing") == ["appeared", "changed", "disappeared"]
     assert ear.devices()[1].state == "suspect"
+
+
+async def test_a_probe_that_its_library_gives_up_says_nothing_about_the_device(
+    nats_bus: NatsBus, nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with hearing(nats_bus) as ear, agent(nats_server, tmp_path, wants("unsure"), catalogue=bad("unsure")):
+        await ear.until("unknown", "unsure:thing")
 
 
 async def test_a_handler_that_cannot_be_imported_is_told(

@@ -116,7 +116,9 @@ class Listener:
                 return await handler.probe(facet)
         except TimeoutError:
             return False
-        except Exception as error:  # noqa: BLE001 - a probe that is broken says nothing about the device
+        except BaseException as error:  # a probe that is broken says nothing about the device
+            if _ends_us(error):
+                raise
             self.health.dropped(f"probe: {error!r}")
             return None
 
@@ -131,7 +133,9 @@ class Listener:
             if learnt is not None:
                 said = Sighting(id=facet.id, facts=learnt.facts, identity=learnt.identity, endpoints=learnt.endpoints)
                 said.check()
-        except Exception as error:  # noqa: BLE001 - what a device answers when asked is its own affair
+        except BaseException as error:  # what a device answers when asked is its own affair
+            if _ends_us(error):
+                raise
             self.health.dropped(f"enrich: {error!r}")
             return None
         return learnt
@@ -161,10 +165,10 @@ class Listener:
             async with asyncio.TaskGroup() as group:
                 self._handler = self.kind(self._context(group))
                 await self._listen(self._handler)
-        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
-            raise
         # Some libraries derive their errors from BaseException.
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
+            if _ends_us(error):
+                raise
             return _reason(error)
         finally:
             self._handler = None
@@ -227,6 +231,14 @@ def manners_of(kind: AnyHandler) -> Manners:
         probes=kind.can("probe"),
         enriches=kind.can("enrich"),
     )
+
+
+def _ends_us(error: BaseException) -> bool:
+    """Whether all ends here. A library may cancel what a handler waits for, which is a failure like any other."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
 def _reason(error: BaseException) -> str:
