@@ -6,6 +6,7 @@ one when the snapshot is complete is no longer there.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -34,7 +35,10 @@ class Waiting(NamedTuple):
 class Publisher:
     """Publishes what is put in: in order for each device, several devices at once."""
 
-    def __init__(self, bus: Bus, source: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, bus: Bus, source: str, clock: Callable[[], float], today: Callable[[], float] = time.time
+    ) -> None:
+        """`clock` is the agent's own, which nobody sets; `today` is the machine's, by which others compare."""
         self.epoch = 0
         """The snapshot under which everything is told now."""
         self.complete = 0
@@ -44,6 +48,7 @@ class Publisher:
         self._bus = bus
         self._source = source
         self._clock = clock
+        self._today = today
         self._waiting: dict[str, deque[Waiting]] = {}
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +87,7 @@ class Publisher:
 
     async def send(self, event: Event, identity: str) -> None:
         """Publish one event now; raise BusError."""
-        await tell(self._bus, event, source=self._source, identity=identity, at=self._clock())
+        await tell(self._bus, event, source=self._source, identity=identity, at=self._today())
 
     async def close(self, seconds: float) -> None:
         """Tell what waits, but not for longer than this, and end."""
