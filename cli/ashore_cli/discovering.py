@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import yaml
 from rich.text import Text
 
 from ashore.client.discovery import (
     AgentHealth,
     DiscoveredDevice,
     DiscoveryClient,
+    Explanation,
     ListenerHealth,
     configured,
     ruled,
 )
 from ashore.client.errors import ClientError
 from ashore.events import AgentAlive, DeviceSeen
+from ashore_cli.documents import read_documents
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import checked, joined
 from ashore_cli.options import Options
@@ -29,6 +30,8 @@ from ashore_cli.output import Column, age, console, form, say, show_data, show_l
 T = TypeVar("T")
 
 _START = "start one: `ashore up` has one, or `python -m ashore_discovery` with ASHORE_SITE and ASHORE_NODE"
+_MANY = 40
+_SHOWN = 5
 _STYLES = {"appeared": "green", "changed": "yellow", "disappeared": "red", "unknown": "magenta"}
 
 
@@ -45,15 +48,17 @@ class HealthRow(ListenerHealth, kw_only=True):
     node: str
 
 
-async def show_devices(site: str, node: str, options: Options, *, gone: bool) -> None:
-    """All devices of all agents."""
+async def show_devices(site: str, node: str, options: Options, *, gone: bool, wanted: bool) -> None:
+    """All devices of all agents, or those that a configuration wants; of a long list they stand first."""
     async with _client(options) as client:
         found = await _each(client, site, node, lambda agent: client.devices(agent, gone=gone))
     rows = [
         DeviceRow(**msgspec.structs.asdict(device), site=agent.site, node=agent.node)
         for agent, devices in found
         for device in devices
+        if device.matches or not wanted
     ]
+    rows.sort(key=lambda one: (not one.matches, not one.facts.get("devnode"), one.facets, one.node))
     columns: list[Column[DeviceRow]] = [
         Column("node", lambda one: one.node),
         Column("key", lambda one: one.key),
@@ -63,9 +68,10 @@ async def show_devices(site: str, node: str, options: Options, *, gone: bool) ->
         Column("wanted by", lambda one: ", ".join(match.configuration for match in one.matches)),
         Column("heard", lambda one: age(_time(one.heard_at))),
     ]
-    show_list(
-        rows, columns, options, empty="The agents see no device. `ashore discovery health` says what they look for."
-    )
+    empty = f"The agents see no device{' that is wanted' if wanted else ''}. "
+    show_list(rows, columns, options, empty=f"{empty}`ashore discovery health` says what they look for.")
+    if form(options) == "table" and len(rows) > _MANY:
+        say(f"{len(rows)} devices, {sum(bool(one.matches) for one in rows)} of them wanted: --wanted shows only those.")
 
 
 async def show_changes(site: str, node: str, options: Options) -> None:
@@ -81,33 +87,45 @@ async def show_changes(site: str, node: str, options: Options) -> None:
 async def show_explanation(key: str, site: str, node: str, options: Options) -> None:
     """One device, by whichever agent sees it."""
     async with _client(options) as client:
-        agents = await _agents(client, site, node)
-        problems: list[ClientError] = []
-        for agent in agents:
-            try:
-                found = await client.explain(agent, key)
-            except ClientError as error:
-                problems.append(error)
-                continue
-            if form(options) != "table":
-                show_data(found, options)
-                return
-            out = console()
-            out.print(Text(printable(f"{found.device.key} on {agent.node}: {found.device.state}"), style="bold"))
-            for facet in found.facets:
-                names = ", ".join(facet.identity)
-                out.print(printable(f"  seen by {facet.source} as {facet.id}: {facet.state}, {facet.cause}; {names}"))
-            for sentence in found.rulings:
-                out.print(printable(f"  {sentence}"))
-            for name, value in found.device.facts.items():
-                out.print(printable(f"  {name}: {value}"))
-            for one in found.judgements:
-                words = "wants it" if one.matched else "does not want it"
-                out.print(
-                    Text(printable(f"  {one.configuration} {words}: {one.why}"), style="green" if one.matched else "")
-                )
-            return
-    raise problems[0]
+        agent, found = await _explained(client, await _agents(client, site, node), key)
+    if form(options) != "table":
+        show_data(found, options)
+        return
+    out = console()
+    out.print(Text(printable(f"{found.device.key} on {agent.node}: {found.device.state}"), style="bold"))
+    for facet in found.facets:
+        names = ", ".join(facet.identity)
+        out.print(printable(f"  seen by {facet.source} as {facet.id}: {facet.state}, {facet.cause}; {names}"))
+    for sentence in found.rulings:
+        out.print(printable(f"  {sentence}"))
+    for name, value in found.device.facts.items():
+        out.print(printable(f"  {name}: {value}"))
+    for one in found.judgements:
+        words = "wants it" if one.matched else "does not want it"
+        out.print(Text(printable(f"  {one.configuration} {words}: {one.why}"), style="green" if one.matched else ""))
+
+
+async def _explained(client: DiscoveryClient, agents: list[AgentAlive], key: str) -> tuple[AgentAlive, Explanation]:
+    """By its key, an alias or a name that people gave it, which agents know; else by what the list shows of it."""
+    problems: list[ClientError] = []
+    for agent in agents:
+        try:
+            return agent, await client.explain(agent, key)
+        except ClientError as error:
+            problems.append(error)
+    found = await _asked(agents, client.devices)
+    seen = [(agent, one) for agent, devices in found for one in devices if _is_called(one, key)]
+    if not seen:
+        raise problems[0]
+    if len(seen) > 1:
+        keys = ", ".join(device.key for _, device in seen[:_SHOWN])
+        raise CommandError(f"several devices are called '{key}': {keys}", remedy="give the key of one")
+    [(agent, device)] = seen
+    return agent, await client.explain(agent, device.key)
+
+
+def _is_called(device: DiscoveredDevice, text: str) -> bool:
+    return text in (_words(device), *(str(fact) for fact in device.facts.values()), *device.facets)
 
 
 async def look_around(handlers: list[str], site: str, node: str, options: Options) -> None:
@@ -186,10 +204,8 @@ async def remove_configuration(name: str, site: str, options: Options, *, device
 
 def _read(file: Path) -> list[list[dict[str, object]]]:
     """The configurations and the devices in a file."""
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CommandError(f"{file} cannot be read: {error}") from error
+    documents = read_documents(file)
+    data = documents[0] if len(documents) == 1 else None
     found = [data.get(name) or [] for name in ("configurations", "devices")] if isinstance(data, dict) else []
     if not any(found) or not all(isinstance(one, dict) and one.get("name") for each in found for one in each):
         raise CommandError(
@@ -214,7 +230,8 @@ async def _client(options: Options) -> AsyncIterator[DiscoveryClient]:
 async def _agents(client: DiscoveryClient, site: str, node: str) -> list[AgentAlive]:
     agents = await client.agents(site, node)
     if not agents:
-        raise CommandError("no discovery agent has been heard of", remedy=_START)
+        which = " of the ".join(f"{what} '{name}'" for what, name in (("node", node), ("site", site)) if name != "*")
+        raise CommandError(f"no discovery agent{f' of the {which}' if which else ''} has been heard of", remedy=_START)
     return agents
 
 
@@ -222,7 +239,10 @@ async def _each(
     client: DiscoveryClient, site: str, node: str, ask: Callable[[AgentAlive], Awaitable[T]]
 ) -> list[tuple[AgentAlive, T]]:
     """Ask all agents at once; those that do not answer are named, and the others count."""
-    agents = await _agents(client, site, node)
+    return await _asked(await _agents(client, site, node), ask)
+
+
+async def _asked(agents: list[AgentAlive], ask: Callable[[AgentAlive], Awaitable[T]]) -> list[tuple[AgentAlive, T]]:
     answers = await asyncio.gather(*(ask(agent) for agent in agents), return_exceptions=True)
     found: list[tuple[AgentAlive, T]] = []
     for agent, answer in zip(agents, answers, strict=True):
@@ -251,7 +271,7 @@ def _words(device: DiscoveredDevice) -> str:
         for name in ("given_name", "vendor", "model", "name", "description", "devnode")
         if facts.get(name)
     ]
-    return " ".join(named) or ", ".join(device.endpoints)
+    return " ".join(named) or str(facts.get("kernel") or ", ".join(device.endpoints))
 
 
 def _problems(found: list[AgentHealth]) -> None:

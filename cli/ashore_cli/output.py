@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 SHORT: Final = 8
 _UNBOUNDED: Final = 10_000
+_GAP: Final = 2
+_NARROWEST: Final = 8
 _STYLES: Final = {
     "onboarded": "green",
     "ashore": "green",
@@ -66,12 +68,12 @@ def show_list(
     """A list of things; `empty` says what to do when there are none, `more` how to see the rest."""
     if form(options) != "table":
         show_data(list(items), options)
-        return
-    if not items:
+    elif items:
+        _print_table(items, columns)
+    else:
         console().print(empty)
-        return
-    _print_table(items, columns)
     if more:
+        # A program that got a part must be able to find out, too.
         console(stderr=True).print(more, style="dim")
 
 
@@ -121,17 +123,32 @@ def span(seconds: float) -> str:
 
 
 def _print_table(items: Sequence[T], columns: Sequence[Column[T]]) -> None:
+    from rich.cells import cell_len  # noqa: PLC0415 - see the import for typing above
     from rich.table import Table  # noqa: PLC0415 - see the import for typing above
     from rich.text import Text  # noqa: PLC0415 - see the import for typing above
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    out = console()
+    rows = [[_text(column.value(item)) for column in columns] for item in items]
+    lengths = [
+        max(cell_len(word) for word in (column.title, *(line for row in rows for line in row[number].split("\n"))))
+        for number, column in enumerate(columns)
+    ]
+    most = widest(lengths, out.width - _GAP * (len(columns) - 1))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
         overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
-        table.add_column(column.title.upper(), no_wrap=not column.wraps, overflow=overflow)
-    for item in items:
-        words = [_text(column.value(item)) for column in columns]
-        table.add_row(*(Text(word, style=_STYLES.get(word, "")) for word in words))
-    console().print(table)
+        table.add_column(column.title.upper(), no_wrap=not column.wraps, overflow=overflow, max_width=most)
+    for row in rows:
+        table.add_row(*(Text(word, style=_STYLES.get(word, "")) for word in row))
+    out.print(table)
+
+
+def widest(lengths: Sequence[int], room: int) -> int:
+    """How wide a column may be, so that all fit: only the longest give way, and a short word is never cut off."""
+    most = max(lengths)
+    while most > _NARROWEST and sum(min(length, most) for length in lengths) > room:
+        most -= 1
+    return most
 
 
 def _print_facts(lines: Sequence[tuple[str, object]]) -> None:

@@ -17,16 +17,17 @@ Node = Annotated[str, Parameter(help="Only this node.")]
 @app.command(name="list")
 async def list_(
     *,
+    wanted: Annotated[bool, Parameter(help="Only those that a configuration wants.", negative="")] = False,
     gone: Annotated[bool, Parameter(help="Also the latest that are gone.", negative="")] = False,
     site: Site = "*",
     node: Node = "*",
     options: Options = HERE,
 ) -> None:
-    """List every device that the agents see, wanted by a configuration or not."""
+    """List every device that the agents see, those that a configuration wants first."""
     # NATS is slow to import, and `--help` does not need it.
     from ashore_cli.discovering import show_devices  # noqa: PLC0415 - see above
 
-    await show_devices(site, node, options, gone=gone)
+    await show_devices(site, node, options, gone=gone, wanted=wanted)
 
 
 @app.command
@@ -39,7 +40,7 @@ async def watch(*, site: Site = "*", node: Node = "*", options: Options = HERE) 
 
 @app.command
 async def explain(
-    key: Annotated[str, Parameter(help="The device's key, an alias of it, its beginning, or what people call it.")],
+    key: Annotated[str, Parameter(help="The device's key, an alias of it, its beginning, or what it is called.")],
     /,
     *,
     site: Site = "*",

@@ -56,6 +56,8 @@ async def test_the_command_line_lists_explains_and_looks_around(
         [bar] = [one for one in listed if one["facts"]["description"] == "bar"]
         explained = await data(nats_server, "explain", bar["key"][:9], "--node", "n1")
         assert explained["judgements"][0]["why"] == "description is 'bar', not foo"
+        assert (await data(nats_server, "explain", "bar"))["device"]["key"] == bar["key"]
+        assert [one["facts"]["description"] for one in await data(nats_server, "list", "--wanted")] == ["foo"]
         code, out, _ = await ashore(nats_server, "explain", bar["key"], "-o", "table")
         assert code == 0
         assert "words does not want it: description is 'bar', not foo" in out
@@ -151,6 +153,7 @@ async def test_without_an_agent_it_says_what_to_do(nats_bus: NatsBus, nats_serve
     code, _, err = await ashore(nats_server, "list")
     assert code == 1
     assert "no discovery agent has been heard of" in err
+    assert "of the node 'n7'" in (await ashore(nats_server, "list", "--node", "n7"))[2]
 
 
 async def test_people_name_devices_and_part_them_in_a_file_and_over_the_bus(

@@ -10,7 +10,7 @@ import yaml
 from ashore_cli.documents import to_yaml
 from ashore_cli.errors import printable
 from ashore_cli.options import Options
-from ashore_cli.output import Column, age, form, show_list, show_one, span
+from ashore_cli.output import Column, age, form, show_list, show_one, span, widest
 
 
 class Thing(msgspec.Struct):
@@ -55,6 +55,20 @@ def test_a_long_value_is_whole_where_programs_read_a_table(capsys: pytest.Captur
     show_list([Thing("x" * 300)], COLUMNS, Options(output="table"), empty="")
 
     assert "x" * 300 in capsys.readouterr().out
+
+
+def test_where_a_table_is_too_wide_only_its_longest_columns_give_way() -> None:
+    assert widest([4, 60, 7, 30], 200) == 60
+    assert widest([4, 60, 7, 30], 61) == 25
+    assert widest([4, 60, 7, 30], 1) == 8
+
+
+def test_a_program_that_gets_a_part_of_a_list_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    show_list([Thing("one")], COLUMNS, Options(output="json"), empty="", more="There are more: --limit 1000")
+
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 1
+    assert "--limit 1000" in told.err
 
 
 def test_yaml_shows_scripts_as_blocks_and_reads_back() -> None:
