@@ -3,7 +3,7 @@
 import importlib.metadata
 from typing import Final
 
-from cyclopts import App, Group
+from cyclopts import App, Group, Parameter
 
 _START: Final = Group("Start here", sort_key=0)
 _THINGS: Final = Group("Things", sort_key=1)
@@ -40,6 +40,12 @@ _MORE: Final = {
     "well, 1 something is not, 3 something cannot be reached.",
 }
 
+
+def _default(value: object) -> str | None:
+    """What `--help` says of a default: nothing where that says nothing."""
+    return None if value is None or value is False or value in ("", ()) else str(value)
+
+
 app = App(
     name="ashore",
     help="Bring devices ashore: from the factory through secure onboarding (FDO) to a running workload.",
@@ -47,6 +53,10 @@ app = App(
     "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreachable.",
     # Markdown would cost a tenth of a second at each `--help`.
     help_format="plaintext",
+    default_parameter=Parameter(negative=(), show_default=_default),
+    # Wrong usage is told as every other error is.
+    print_error=False,
+    exit_on_error=False,
     version=lambda: importlib.metadata.version("ashore-cli"),
 )
 for _name, _group, _help in _COMMANDS:

@@ -24,7 +24,7 @@ from ashore.events import AgentAlive, DeviceSeen
 from ashore_cli.documents import read_documents
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import checked, joined
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Options
 from ashore_cli.output import Column, age, console, form, say, show_data, show_list
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def _is_called(device: DiscoveredDevice, text: str) -> bool:
     return text in (_words(device), *(str(fact) for fact in device.facts.values()), *device.facets)
 
 
-async def look_around(handlers: list[str], site: str, node: str, options: Options) -> None:
+async def look_around(handlers: list[str], site: str, node: str, options: Connection) -> None:
     """Have agents look around."""
     async with _client(options) as client:
         found = await _each(client, site, node, lambda agent: client.rescan(agent, handlers))
@@ -166,7 +166,7 @@ async def show_health(site: str, node: str, options: Options) -> None:
     _problems([health for _, health in found])
 
 
-async def forget_agent(node: str, site: str, options: Options) -> None:
+async def forget_agent(node: str, site: str, options: Connection) -> None:
     """Retire an agent that is away for good."""
     async with _client(options) as client:
         agents = await client.agents(site, node)
@@ -181,7 +181,7 @@ async def forget_agent(node: str, site: str, options: Options) -> None:
     say(f"The agent of {node} is retired, and its devices are gone.")
 
 
-async def apply_file(file: Path, site: str, options: Options) -> None:
+async def apply_file(file: Path, site: str, options: Connection) -> None:
     """Publish the configurations and devices of a file; whether they can be used each agent says in its health."""
     configurations, devices = _read(file)
     # All or nothing: a name that cannot be is found before anything is told.
@@ -195,7 +195,7 @@ async def apply_file(file: Path, site: str, options: Options) -> None:
         say(f"The agents of {site} know {_named(devices)}.")
 
 
-async def remove_configuration(name: str, site: str, options: Options, *, device: bool) -> None:
+async def remove_configuration(name: str, site: str, options: Connection, *, device: bool) -> None:
     """Take a configuration away, or what people say of a device."""
     async with _client(options) as client:
         await client.instruct(ruled(site, name, None) if device else configured(site, name, None))
@@ -220,7 +220,7 @@ def _named(found: list[dict[str, object]]) -> str:
 
 
 @asynccontextmanager
-async def _client(options: Options) -> AsyncIterator[DiscoveryClient]:
+async def _client(options: Connection) -> AsyncIterator[DiscoveryClient]:
     context = options.context()
     async with joined(context) as bus:
         await checked(bus, context)

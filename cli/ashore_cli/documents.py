@@ -28,11 +28,23 @@ def to_yaml(value: object) -> str:
 
 
 def read_documents(path: Path) -> list[Any]:
-    """All documents of a file; a list counts as several."""
+    """All documents of a file, of which there is at least one; a list counts as several, and may be empty."""
     try:
         documents = [one for one in yaml.safe_load_all(path.read_bytes()) if one is not None]
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}", remedy="check its path") from error
     except yaml.YAMLError as error:
-        raise CommandError(f"{path} is neither YAML nor JSON: {error}", remedy="correct it") from error
+        raise CommandError(f"{path} is neither YAML nor JSON: {_reason(error)}", remedy="correct it") from error
+    if not documents:
+        raise CommandError(f"{path} is empty", remedy="check its path, and whether it was saved")
     return [item for one in documents for item in (one if isinstance(one, list) else [one])]
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    """In one line, with the place."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    # The line where it began helps more than the one where nothing else could follow: a bracket that is not closed.
+    mark = error.context_mark or error.problem_mark
+    words = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {words}"

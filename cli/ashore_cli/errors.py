@@ -1,18 +1,29 @@
 """Errors for people: what happened, what to do next, and the exit code; never a traceback.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage (cyclopts sees to that), 3 a service or the bus cannot be
-reached. `ASHORE_DEBUG=1` shows the traceback of what nobody has foreseen.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a service or the bus cannot be reached. `ASHORE_DEBUG=1`
+shows the traceback of what nobody has foreseen.
 """
 
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 DONE: Final = 0
 REFUSED: Final = 1
+USAGE: Final = 2
 UNREACHABLE: Final = 3
+_CONTENT: Final = (400, 422)
 _CONNECT_FAILED: Final = re.compile(r"\[Errno \d+\] Connect call failed \([^)]*\)")
+
+_WHO: Final = re.compile(r"^the \S+ service refused: (the body is not what this operation takes: )?")
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
+_STRANGER: Final = ("Authorization Violation", "nkeys:")
+"""What the bus, or its library, says to those without the seed of a user."""
 
 
 class CommandError(Exception):
@@ -22,6 +33,21 @@ class CommandError(Exception):
         super().__init__(text)
         self.remedy = remedy
         self.code = code
+
+
+@contextmanager
+def naming(what: str, *, remedy: str) -> Iterator[None]:
+    """Name what a service refuses: it has seen no file, and knows nothing of the user's next step."""
+    from ashore.client import ClientError, Unreachable  # noqa: PLC0415 - see `_ours`
+
+    try:
+        yield
+    except Unreachable:
+        raise
+    except ClientError as error:
+        if error.status not in _CONTENT:
+            raise
+        raise CommandError(f"{what}: {_WHO.sub('', error.detail)}", remedy=remedy) from error
 
 
 def explain(error: Exception) -> int:
@@ -44,6 +70,18 @@ def printable(text: str) -> str:
 
 
 def _words(error: Exception) -> tuple[str, str, int]:
+    return _usage(error) if isinstance(error, CycloptsError) else _ours(error)
+
+
+def _usage(error: CycloptsError) -> tuple[str, str, int]:
+    words = " ".join(("ashore", *(error.command_chain or ())))
+    text = str(error).strip()
+    if isinstance(error, UnusedCliTokensError):
+        text = f"`{words}` does not take {', '.join(repr(token) for token in error.unused_tokens or ())}"
+    return f"{text[:1].lower()}{text[1:]}", f"see `{words} --help`", USAGE
+
+
+def _ours(error: Exception) -> tuple[str, str, int]:
     # These modules are slow to import, and only a command that has imported them can raise their errors.
     from ashore.bus import BusError, BusUnavailable  # noqa: PLC0415 - see above
     from ashore.client import ClientError, Unreachable  # noqa: PLC0415 - see above
@@ -56,20 +94,26 @@ def _words(error: Exception) -> tuple[str, str, int]:
         case ClientError():
             return error.detail, error.remedy, REFUSED
         case BusUnavailable():
-            text = _CONNECT_FAILED.sub("nothing listens there", str(error))
-            return text, "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL", UNREACHABLE
+            return *_bus(str(error)), UNREACHABLE
         case BusError():
             return str(error), "", REFUSED
     return _foreign(error)
 
 
+def _bus(text: str) -> tuple[str, str]:
+    if any(sign in text for sign in _STRANGER):
+        return text, "name the data folder of what runs on this machine: --data PATH; else give ASHORE_NATS_SEED_FILE"
+    plain = _ERRNO.sub("", _CONNECT_FAILED.sub("nothing listens there", text))
+    return plain, "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL"
+
+
 def _foreign(error: Exception) -> tuple[str, str, int]:
-    from ashore.certificates import CertificateError  # noqa: PLC0415 - see `_words`
-    from ashore.fdo.errors import FdoError  # noqa: PLC0415 - see `_words`
-    from ashore.files import FilesError  # noqa: PLC0415 - see `_words`
-    from ashore.keys import KeysError  # noqa: PLC0415 - see `_words`
-    from ashore.tls import TlsError  # noqa: PLC0415 - see `_words`
-    from ashore_device.errors import DeviceError, describe  # noqa: PLC0415 - see `_words`
+    from ashore.certificates import CertificateError  # noqa: PLC0415 - see `_ours`
+    from ashore.fdo.errors import FdoError  # noqa: PLC0415 - see `_ours`
+    from ashore.files import FilesError  # noqa: PLC0415 - see `_ours`
+    from ashore.keys import KeysError  # noqa: PLC0415 - see `_ours`
+    from ashore.tls import TlsError  # noqa: PLC0415 - see `_ours`
+    from ashore_device.errors import DeviceError, describe  # noqa: PLC0415 - see `_ours`
 
     match error:
         case DeviceError() | FdoError():

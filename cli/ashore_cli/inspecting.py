@@ -1,6 +1,7 @@
 """Vouchers in a file, looked into without any service."""
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -15,6 +16,9 @@ from ashore.fdo.voucher import Voucher
 from ashore_cli.errors import REFUSED, CommandError
 from ashore_cli.options import Options
 from ashore_cli.output import form, show_data, show_one
+
+_NAMES: Final = {x509.NameOID.SERIAL_NUMBER: "serialNumber"}
+"""RFC 4514 has no short name for what devices are known by."""
 
 
 class DeviceCertificate(msgspec.Struct, kw_only=True):
@@ -45,12 +49,12 @@ class Inspection(msgspec.Struct, kw_only=True):
     digest: str
 
 
-def inspect_vouchers(content: bytes, options: Options) -> int:
+def inspect_vouchers(name: str, content: bytes, options: Options) -> int:
     """Show all vouchers of a file; the answer is the exit code, 1 where one does not hold."""
     try:
         found = [inspection(voucher) for voucher in vouchers.read(content)]
     except FdoError as error:
-        raise CommandError(f"the file cannot be read: {error.reason}", remedy="give vouchers as PEM or CBOR") from error
+        raise CommandError(f"{name}: {error.reason}", remedy="give vouchers as PEM or CBOR") from error
     if form(options) != "table":
         show_data(found, options)
     else:
@@ -92,8 +96,8 @@ def _why_not(voucher: Voucher) -> str:
 def _certificate(der: bytes) -> DeviceCertificate:
     certificate = x509.load_der_x509_certificate(der)
     return DeviceCertificate(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=certificate.subject.rfc4514_string(_NAMES),
+        issuer=certificate.issuer.rfc4514_string(_NAMES),
         not_after=certificate.not_valid_after_utc,
     )
 

@@ -22,7 +22,7 @@ from ashore.events import (
 )
 from ashore_cli.errors import printable
 from ashore_cli.joining import checked, joined
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Options
 from ashore_cli.output import console, form
 from ashore_cli.telling import tell
 
@@ -54,7 +54,7 @@ async def show_changes(namespace: str, configuration: str, options: Options) -> 
                     _show(one, event, options)
 
 
-async def show_log(where: tuple[str, str], lines: int, options: Options, *, follow: bool) -> None:
+async def show_log(where: tuple[str, str], lines: int, options: Connection, *, follow: bool) -> None:
     """The last lines of a workload, and what comes after them."""
     async with options.client() as client:
         log = (await client.launcher.log(*where, lines=_MOST_LINES if follow else lines)).log

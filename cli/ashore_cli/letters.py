@@ -9,9 +9,9 @@ import msgspec
 
 from ashore.bus import Letter, LetterGone, RetryFailed
 from ashore.bus.nats import NatsBus
-from ashore_cli.errors import DONE, REFUSED, CommandError
+from ashore_cli.errors import DONE, REFUSED, USAGE, CommandError
 from ashore_cli.joining import checked, joined
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Options
 from ashore_cli.output import Column, age, form, say, short, show_data, show_list, show_one
 
 _LIST: Final = "see what there is: ashore streams letters list"
@@ -101,7 +101,7 @@ async def show_letter(number: int, options: Options) -> None:
 async def retry_letters(wanted: Wanted, options: Options, *, everything: bool) -> int:
     """Try letters again; the answer is the exit code, 1 where one failed again."""
     if bool(wanted.numbers) == everything:
-        raise CommandError("it is not clear which letters", remedy="give their numbers, or --all")
+        raise CommandError("it is not clear which letters", remedy="give their numbers, or --all", code=USAGE)
     async with _bus(options) as bus:
         letters = [one async for one in bus.letters() if wanted.fits(one)]
         _check_numbers(wanted.numbers, letters)
@@ -118,7 +118,7 @@ async def retry_letters(wanted: Wanted, options: Options, *, everything: bool) -
     return DONE if all(one.handled for one in results) else REFUSED
 
 
-async def drop_letters(numbers: Sequence[int], options: Options) -> None:
+async def drop_letters(numbers: Sequence[int], options: Connection) -> None:
     """Delete letters, once all of them are known to be there."""
     async with _bus(options) as bus:
         for number in numbers:
@@ -129,7 +129,7 @@ async def drop_letters(numbers: Sequence[int], options: Options) -> None:
 
 
 @asynccontextmanager
-async def _bus(options: Options) -> AsyncIterator[NatsBus]:
+async def _bus(options: Connection) -> AsyncIterator[NatsBus]:
     context = options.context()
     async with joined(context) as bus:
         await checked(bus, context)

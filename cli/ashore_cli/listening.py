@@ -5,20 +5,23 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 import msgspec
 from rich.text import Text
 
 from ashore.bus.nats import NatsBus
-from ashore.events import Envelope, EventError, encode, open_event, stream_of
+from ashore.events import EVENTS, Envelope, EventError, encode, open_event, stream_of
 from ashore_cli.documents import to_yaml
-from ashore_cli.errors import CommandError, printable
+from ashore_cli.errors import USAGE, CommandError, printable
 from ashore_cli.joining import checked, joined
 from ashore_cli.options import Options
 from ashore_cli.output import console, form, short
 from ashore_cli.telling import Telling, tell
 
+_NAMES: Final = sorted(event.name for event in EVENTS)
+_GUID: Final = re.compile(r"[0-9a-f]{32}")
 _AGO: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _QUIET_SECONDS: Final = 1.0
@@ -37,11 +40,17 @@ class Wanted(NamedTuple):
 
     def subjects(self) -> list[str]:
         """The filters that the bus applies; raise CommandError for a name that no event has."""
+        for name in self.names:
+            if "." not in name and name not in _NAMES:
+                known = ", ".join(get_close_matches(name, _NAMES) or _NAMES)
+                raise CommandError(f"there is no event '{name}'", remedy=f"name one of {known}", code=USAGE)
         subjects = [name if "." in name else f"{name}.>" for name in self.names] or [">"]
         try:
             stream_of(subjects)
         except EventError as error:
-            raise CommandError(str(error), remedy="name events of one stream") from error
+            raise CommandError(
+                f"{', '.join(self.names)} are not kept in one stream", remedy="ask for them one by one", code=USAGE
+            ) from error
         return subjects
 
     def begin(self, now: datetime) -> datetime | None:
@@ -86,8 +95,16 @@ def moment(text: str, now: datetime) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CommandError(f"'{text}' is no time", remedy="write 90s, 15m, 1h, 2d, or 2026-05-31T12:00") from error
+        raise CommandError(
+            f"'{text}' is no time", remedy="write 90s, 15m, 1h, 2d, or 2026-05-31T12:00", code=USAGE
+        ) from error
     return found if found.tzinfo else found.astimezone()
+
+
+def about(tokens: str) -> str:
+    """Whom an event is about, by the rest of its subject: a whole name, or how a GUID begins, which commands take."""
+    last = tokens.rpartition(".")[2]
+    return short(last) if _GUID.fullmatch(last) else last
 
 
 class _Printer:
@@ -95,6 +112,7 @@ class _Printer:
         self.count = 0
         self._form = form(options)
         self._out = console()
+        self._today = datetime.now(UTC).astimezone().date()
 
     def show(self, envelope: Envelope) -> None:
         self.count += 1
@@ -112,11 +130,13 @@ class _Printer:
             telling = tell(open_event(envelope))
         except EventError as error:
             telling = Telling("", str(error), "dim")
-        time = envelope.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+        moment = envelope.time.astimezone()
+        day = "" if moment.date() == self._today else f"{moment:%Y-%m-%d} "
+        time = f"{day}{moment:%H:%M:%S.%f}"[:-3]
         self._out.print(
             Text.assemble(
                 (f"{time}  ", "dim"),
                 (f"{name:<19}", telling.style),
-                f"{short(rest.rpartition('.')[2])}  {printable(telling.text)}",
+                f"{about(rest)}  {printable(telling.text)}",
             )
         )

@@ -1,4 +1,4 @@
-"""What most commands may be told: the form of the output, and where the services are."""
+"""What most commands may be told: where the services are, and the form of the output where there is any."""
 
 import os
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     # The clients take a quarter of a second to import, which `--help` shall not wait for.
@@ -24,6 +25,7 @@ Tls = Annotated[
     bool,
     Parameter(help="Services and NATS speak TLS only, with certificates of this folder's authority.", negative=""),
 ]
+Limit = Annotated[int, Parameter(help="The most to list.", validator=Number(gte=1))]
 Url = str | None
 
 
@@ -35,10 +37,9 @@ def _url(service: str, text: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """Where the services are, and how to show what they say."""
+class Connection:
+    """Where the services are: all that a command takes which shows nothing."""
 
-    output: Annotated[Form | None, Parameter(name=["--output", "-o"], help="Form of the output.")] = None
     data: Data = Path(".ashore")
     manufacturer_url: Annotated[Url, _url("manufacturer", "The manufacturer service.")] = None
     rendezvous_url: Annotated[Url, _url("rendezvous", "The rendezvous service.")] = None
@@ -65,3 +66,11 @@ class Options:
         from ashore.client import Client  # noqa: PLC0415 - see the import for typing above
 
         return Client(self.context())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options(Connection):
+    """Where the services are, and how to show what they say."""
+
+    output: Annotated[Form | None, Parameter(name=["--output", "-o"], help="Form of the output.")] = None

@@ -105,6 +105,11 @@ def short(hexadecimal: str | None) -> str:
     return (hexadecimal or "")[:SHORT]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: one key, two keys."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def age(moment: datetime | str | None) -> str:
     """How long ago, or until when, in one unit."""
     if not moment:

@@ -9,7 +9,6 @@ from ashore_cli.errors import CommandError
 DEFAULT: Final = "default"
 Namespace = Annotated[str, Parameter(name=["--namespace", "-n"], help="Its namespace; by default `default`.")]
 Namespaces = Annotated[str, Parameter(name=["--namespace", "-n"], help="Only this namespace; by default all.")]
-Limit = Annotated[int, Parameter(help="The most to list.")]
 
 
 def place(text: str, namespace: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     # The clients are slow to import.
     from ashore.client.manufacturer import ManufacturerClient
     from ashore.client.owner import OwnerClient
+    from ashore.client.rendezvous import RendezvousClient
 
 _GUID: Final = re.compile(r"[0-9a-f]{32}")
 _SHOWN: Final = 5
@@ -40,7 +41,7 @@ async def guid_at_owner(owner: "OwnerClient", text: str) -> str:
     async def search(prefix: str) -> Sequence[Found]:
         return (await owner.devices(search=prefix, limit=_ENOUGH)).items
 
-    return await _resolve(text, search, "the owner has no device")
+    return await _resolve(text, search, "the owner has no device", "owner list")
 
 
 async def guid_at_manufacturer(manufacturer: "ManufacturerClient", text: str) -> str:
@@ -49,11 +50,33 @@ async def guid_at_manufacturer(manufacturer: "ManufacturerClient", text: str) ->
     async def search(prefix: str) -> Sequence[Found]:
         return (await manufacturer.vouchers(search=prefix, limit=_ENOUGH)).items
 
-    return await _resolve(text, search, "the manufacturer has no voucher")
+    return await _resolve(text, search, "the manufacturer has no voucher", "voucher list")
 
 
-async def _resolve(text: str, search: Search, nothing: str) -> str:
-    plain = text.lower().replace("-", "")
+async def guid_at_rendezvous(rendezvous: "RendezvousClient", text: str) -> str:
+    """The GUID of a registered device, by its beginning, which is what the list shows."""
+    from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
+
+    plain = _plain(text, "rendezvous list")
+    if _GUID.fullmatch(plain):
+        return plain
+    registered, _ = await collect(
+        lambda size, cursor: rendezvous.registrations(limit=size, cursor=cursor),
+        _SHOWN,
+        lambda one: one.guid.startswith(plain),
+    )
+    found = [one.guid for one in registered]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CommandError(
+            f"no device is registered whose GUID begins with '{text}'", remedy="see `ashore rendezvous list`"
+        )
+    raise CommandError(f"'{text}' is the beginning of several: {', '.join(found)}", remedy="give more of it")
+
+
+async def _resolve(text: str, search: Search, nothing: str, everything: str) -> str:
+    plain = _plain(text, everything)
     if _GUID.fullmatch(plain):
         return plain
     found = await search(text)
@@ -64,6 +87,14 @@ async def _resolve(text: str, search: Search, nothing: str) -> str:
     if len(exact) == 1 or len(found) == 1:
         return (exact or found)[0].guid
     if not found:
-        raise CommandError(f"{nothing} whose GUID or serial number begins with '{text}'", remedy="list them all first")
+        raise CommandError(
+            f"{nothing} whose GUID or serial number begins with '{text}'", remedy=f"see `ashore {everything}`"
+        )
     names = ", ".join(f"{short(one.guid)} ({one.serial})" for one in found[:_SHOWN])
     raise CommandError(f"'{text}' is the beginning of several: {names}", remedy="give more of it")
+
+
+def _plain(text: str, everything: str) -> str:
+    if plain := text.lower().replace("-", ""):
+        return plain
+    raise CommandError("an empty GUID names no device", remedy=f"see `ashore {everything}`")

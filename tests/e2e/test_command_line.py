@@ -189,4 +189,48 @@ async def test_a_device_runs_with_its_timeline(stack: Running) -> None:
     done = await run(stack, "device", "run", "alone")
 
     assert done.code == 0
-    assert "Welcome ashore." in done.out
+    assert "Welcome ashore." in done.error
+    assert json.loads(done.out)["state"] == "onboarded"
+    assert "Welcome ashore." in (await run(stack, "device", "run", "-o", "table")).out
+
+
+async def test_what_is_wrong_with_a_file_is_told_with_its_name_and_the_others_count(
+    stack: Running, tmp_path: Path
+) -> None:
+    await told(stack, "device", "init", "exported")
+    good, bad, profiles = tmp_path / "good.pem", tmp_path / "bad.pem", tmp_path / "profiles.yaml"
+    good.write_text((await run(stack, "voucher", "export", "exported")).out)
+    bad.write_text("no voucher")
+    profiles.write_text(f"{PROFILE}---\nname: third\nsteps: [{{step: fly}}]\n")
+
+    imported = await run(stack, "voucher", "import", bad, good)
+    assert (imported.code, [one["serial"] for one in json.loads(imported.out)]) == (1, ["exported"])
+    assert f"{bad}: " in imported.error
+    applied = await run(stack, "profile", "apply", profiles)
+    assert applied.code == 1
+    assert "Kept: other\n" in applied.error
+    assert f"{profiles}: profile third: " in applied.error
+
+
+async def test_an_empty_file_takes_no_rule_away(stack: Running, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    before = await told(stack, "profile", "rules")
+
+    assert (await run(stack, "profile", "rules", "--replace", tmp_path / "empty.yaml")).code == 1
+    assert before
+    assert await told(stack, "profile", "rules") == before
+
+
+async def test_a_registration_is_ended_by_what_the_list_shows_of_it(stack: Running) -> None:
+    await told(stack, "device", "onboard", "ended")
+    [registered, *_] = await told(stack, "rendezvous", "list")
+
+    assert (await run(stack, "rendezvous", "forget", registered["guid"][:8])).code == 0
+    assert registered["guid"] not in {one["guid"] for one in await told(stack, "rendezvous", "list")}
+    assert (await run(stack, "rendezvous", "forget", registered["guid"][:8])).code == 1
+
+
+async def test_a_limit_counts_the_devices_that_are_shown(stack: Running) -> None:
+    await told(stack, "device", "onboard", "--count", "2", "--prefix", "counted")
+
+    assert len(await told(stack, "owner", "list", "--search", "counted", "--limit", "2")) == 2

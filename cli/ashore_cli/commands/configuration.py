@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, say, show_data, show_list, show_one
-from ashore_cli.places import Limit, Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = App(name="configuration", help="What to look for, and what to start for it.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 Name = Annotated[str, Parameter(help="The configuration's name, or NAMESPACE/NAME.")]
 File = Annotated[Path, Parameter(help="Configurations as YAML or JSON, one or several.")]
@@ -92,7 +93,7 @@ async def explain(file: File, /, *, namespace: Namespace = "", options: Options 
 
 
 @app.command
-async def delete(name: Name, /, *, namespace: Namespace = "", options: Options = HERE) -> None:
+async def delete(name: Name, /, *, namespace: Namespace = "", options: Connection = THERE) -> None:
     """Delete a configuration, its instances, and all that runs for them."""
     where = place(name, namespace)
     async with options.client() as client:

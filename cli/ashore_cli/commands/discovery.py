@@ -5,10 +5,11 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Options
 
 app = App(name="discovery", help="What the agents of edge nodes see.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 Site = Annotated[str, Parameter(help="Only this site.")]
 Node = Annotated[str, Parameter(help="Only this node.")]
@@ -58,7 +59,7 @@ async def rescan(
     *handlers: Annotated[str, Parameter(help="Only with these handlers.")],
     site: Site = "*",
     node: Node = "*",
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Have the agents look around now."""
     from ashore_cli.discovering import look_around  # noqa: PLC0415 - see above
@@ -80,7 +81,7 @@ async def forget(
     /,
     *,
     site: Annotated[str, Parameter(help="Its site, where several have a node of this name.")] = "*",
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Retire an agent that will not come back: its devices are gone, and nobody waits for it.
 
@@ -97,7 +98,7 @@ async def apply(
     /,
     *,
     site: Annotated[str, Parameter(help="The site whose agents shall look for them.")] = "site",
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Have all agents of a site look for the configurations in a file, and know the devices in it."""
     from ashore_cli.discovering import apply_file  # noqa: PLC0415 - see above
@@ -112,7 +113,7 @@ async def remove(
     *,
     device: Annotated[bool, Parameter(help="It is what people call a device.", negative="")] = False,
     site: Annotated[str, Parameter(help="The site whose agents shall no longer look for it.")] = "site",
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Take away a configuration that was applied, or what was said of a device."""
     from ashore_cli.discovering import remove_configuration  # noqa: PLC0415 - see above

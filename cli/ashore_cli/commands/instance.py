@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, say, show_list, show_one
-from ashore_cli.places import Limit, Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = App(name="instance", help="Devices that a configuration wants.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 Name = Annotated[str, Parameter(help="The instance's name, or NAMESPACE/NAME.")]
 Of = Annotated[str, Parameter(help="Only those of the configuration of this name.")]
@@ -70,7 +71,7 @@ async def show(name: Name, /, *, namespace: Namespace = "", options: Options = H
 
 
 @app.command
-async def rerun(name: Name, /, *, namespace: Namespace = "", options: Options = HERE) -> None:
+async def rerun(name: Name, /, *, namespace: Namespace = "", options: Connection = THERE) -> None:
     """Have the jobs of an instance run again."""
     where = place(name, namespace)
     async with options.client() as client:

@@ -4,10 +4,11 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Options
 
 app = App(name="letters", help="Events that a service could not handle: look, try again, drop.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 Number = Annotated[int, Parameter(help="Its number in the list.")]
 Subscriber = Annotated[str, Parameter(help="Only those of this subscriber, `owner` say.")]
@@ -54,7 +55,7 @@ async def retry(
 
 @app.command
 async def drop(
-    numbers: Annotated[list[int], Parameter(help="Their numbers in the list.")], /, *, options: Options = HERE
+    numbers: Annotated[list[int], Parameter(help="Their numbers in the list.")], /, *, options: Connection = THERE
 ) -> None:
     """Delete dead letters. The events themselves stay in the stream of facts."""
     from ashore_cli.letters import drop_letters  # noqa: PLC0415 - NATS is slow to import

@@ -1,11 +1,12 @@
 """`ashore owner`: the owner's devices, and who waits."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, short, show_list, show_one
+from ashore_cli.places import more_words
 from ashore_cli.reach import guid_at_owner
 
 if TYPE_CHECKING:
@@ -16,20 +17,19 @@ if TYPE_CHECKING:
 
 app = App(name="owner", help="The owner's devices, and who waits.")
 HERE: Final = Options()
+THERE: Final = Connection()
 _ONBOARDINGS: Final = 5
 
+State = Literal["manufactured", "owned", "registered", "redirected", "onboarding", "onboarded", "failed"]
 Guid = Annotated[str, Parameter(help="The GUID or the serial number, or how one of them begins.")]
 
 
 @app.command(name="list")
 async def list_(
     *,
-    state: Annotated[
-        str | None,
-        Parameter(help="manufactured, owned, registered, redirected, onboarding, onboarded or failed."),
-    ] = None,
+    state: Annotated[State | None, Parameter(help="Only those in this state.")] = None,
     search: Annotated[str | None, Parameter(help="How the GUID or the serial number begins.")] = None,
-    limit: Annotated[int, Parameter(help="The most to list.")] = 100,
+    limit: Limit = 100,
     all: Annotated[  # noqa: A002 - the word that users know from other tools
         bool, Parameter(help="Also the former selves of devices: each onboarding gives a new GUID.", negative="")
     ] = False,
@@ -40,10 +40,10 @@ async def list_(
 
     async with options.client() as client:
         items, more = await collect(
-            lambda size, cursor: client.owner.devices(state=state, search=search, limit=size, cursor=cursor), limit
+            lambda size, cursor: client.owner.devices(state=state, search=search, limit=size, cursor=cursor),
+            limit,
+            lambda one: all or not one.replaced_by,
         )
-    if not all:
-        items = [one for one in items if not one.replaced_by]
     columns: list[Column[Device]] = [
         Column("guid", lambda one: short(one.guid)),
         Column("serial", lambda one: one.serial),
@@ -56,7 +56,7 @@ async def list_(
     empty = (
         "The owner has no devices: `ashore device onboard` makes a virtual one, `ashore voucher import` brings yours."
     )
-    show_list(items, columns, options, empty=empty, more=f"There are more: --limit {10 * limit}" if more else "")
+    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
 
 
 @app.command
@@ -95,7 +95,7 @@ async def keys(*, options: Options = HERE) -> None:
 
 
 @app.command
-async def bundle(*, options: Options = HERE) -> None:
+async def bundle(*, options: Connection = THERE) -> None:
     """Print the owner's public keys as one PEM bundle: what a manufacturer needs to sell devices to this owner."""
     async with options.client() as client:
         items = await client.owner.keys()
@@ -103,7 +103,7 @@ async def bundle(*, options: Options = HERE) -> None:
 
 
 @app.command
-async def register(guid: Guid, /, *, options: Options = HERE) -> None:
+async def register(guid: Guid, /, *, options: Connection = THERE) -> None:
     """Register a device at its rendezvous now (TO0), without waiting for its turn."""
     async with options.client() as client:
         one = await guid_at_owner(client.owner, guid)
@@ -112,7 +112,7 @@ async def register(guid: Guid, /, *, options: Options = HERE) -> None:
 
 
 @app.command
-async def forget(guid: Guid, /, *, options: Options = HERE) -> None:
+async def forget(guid: Guid, /, *, options: Connection = THERE) -> None:
     """Forget a device and its voucher. It cannot be onboarded here any more, unless its voucher is imported again."""
     async with options.client() as client:
         one = await guid_at_owner(client.owner, guid)

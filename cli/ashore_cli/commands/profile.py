@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.errors import CommandError
-from ashore_cli.options import Options
-from ashore_cli.output import Column, say, short, show_data, show_list, show_one
+from ashore_cli.errors import CommandError, naming
+from ashore_cli.options import Connection, Options
+from ashore_cli.output import Column, say, short, show_list, show_one
 from ashore_cli.reach import guid_at_owner
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ app = App(name="profile", help="What devices get, and the rules that choose it."
 resource = App(name="resource", help="Files that profiles send to devices.")
 app.command(resource)
 HERE: Final = Options()
+THERE: Final = Connection()
+
+_FIELDS: Final = "docs/reference/rest.md names all fields of a profile; `ashore profile show hello -o yaml` is one"
+_RULE_FIELDS: Final = "a rule has `profile`, and any of `device_info`, `serial`, `owner_key`, `devmod`"
 
 Name = Annotated[str, Parameter(help="The profile's name.")]
 
@@ -68,13 +72,18 @@ async def apply(
             raise CommandError(
                 f"{file} holds something that is no profile", remedy="give each one a `name` and `steps`"
             )
+    kept: list[Profile] = []
     async with options.client() as client:
-        kept = [await client.owner.put_profile(document["name"], document) for document in documents]
-    say(f"Kept: {', '.join(profile.name for profile in kept)}")
+        for document in documents:
+            with naming(f"{file}: profile {document['name']}", remedy=_FIELDS):
+                kept.append(await client.owner.put_profile(document["name"], document))
+            say(f"Kept: {document['name']}")
+    if options.output:
+        show_one(kept, [("kept", [profile.name for profile in kept])], options)
 
 
 @app.command
-async def delete(name: Name, /, *, options: Options = HERE) -> None:
+async def delete(name: Name, /, *, options: Connection = THERE) -> None:
     """Forget a profile."""
     async with options.client() as client:
         await client.owner.remove_profile(name)
@@ -87,7 +96,7 @@ async def assign(
     name: Annotated[str | None, Parameter(help="The profile; without it the rules decide.")] = None,
     /,
     *,
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Choose a device's profile by hand."""
     async with options.client() as client:
@@ -109,7 +118,9 @@ async def rules(
         else:
             from ashore_cli.documents import read_documents  # noqa: PLC0415 - YAML is slow to import
 
-            items = await client.owner.put_rules(read_documents(replace))
+            rules = read_documents(replace)
+            with naming(str(replace), remedy=_RULE_FIELDS):
+                items = await client.owner.put_rules(rules)
     columns: list[Column[Rule]] = [
         Column("profile", lambda one: one.profile),
         Column("device", lambda one: one.device_info or "*"),
@@ -125,7 +136,8 @@ async def list_resources(*, options: Options = HERE) -> None:
     """List the files that profiles may send."""
     async with options.client() as client:
         names = await client.owner.resources()
-    show_data(names, options)
+    empty = "There are no files: `ashore profile resource put FILE` brings one."
+    show_list(names, [Column[str]("name", str)], options, empty=empty)
 
 
 @resource.command
@@ -134,7 +146,7 @@ async def put(
     /,
     *,
     name: Annotated[str | None, Parameter(help="Its name in profiles; by default the file's own.")] = None,
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Keep a file that profiles may send."""
     try:
@@ -148,7 +160,7 @@ async def put(
 
 @resource.command(name="delete")
 async def delete_resource(
-    name: Annotated[str, Parameter(help="The file's name.")], /, *, options: Options = HERE
+    name: Annotated[str, Parameter(help="The file's name.")], /, *, options: Connection = THERE
 ) -> None:
     """Forget such a file."""
     async with options.client() as client:
@@ -156,6 +168,9 @@ async def delete_resource(
     say(f"Resource {name} is forgotten.")
 
 
-def _step(step: dict[str, object]) -> str:
-    details = {key: value for key, value in step.items() if key != "step"}
-    return f"{step.get('step')}: " + ", ".join(f"{key}={value!r}" for key, value in details.items())
+def _step(step: dict[str, object]) -> list[str]:
+    """A step, with texts of several lines below it."""
+    details = {key: value for key, value in step.items() if key not in ("step", "name", "text")}
+    more = "".join(f", {key} {value}" for key, value in details.items())
+    name = f" {step['name']}" if "name" in step else ""
+    return [f"{step.get('step')}{name}{more}", *(f"    {line}" for line in str(step.get("text", "")).splitlines())]

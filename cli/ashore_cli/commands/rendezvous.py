@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
-from ashore_cli.output import Column, age, form, say, short, show_data, show_list
+from ashore_cli.options import Connection, Limit, Options
+from ashore_cli.output import Column, age, counted, form, say, short, show_data, show_list
+from ashore_cli.places import more_words
+from ashore_cli.reach import guid_at_rendezvous
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 app = App(name="rendezvous", help="Registrations, and who may register.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 Kind = Annotated[Literal["owner", "manufacturer", "voucher"], Parameter(help="What the name is of.")]
 Name = Annotated[str, Parameter(help="Fingerprint of the key (SHA-256, hex), or the GUID of the voucher's device.")]
@@ -20,7 +23,7 @@ Comment = Annotated[str, Parameter(help="Why, for those who read the rules later
 
 
 @app.command(name="list")
-async def list_(*, limit: Annotated[int, Parameter(help="The most to list.")] = 100, options: Options = HERE) -> None:
+async def list_(*, limit: Limit = 100, options: Options = HERE) -> None:
     """List the registrations: where each device will be sent, and until when."""
     from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
 
@@ -37,11 +40,11 @@ async def list_(*, limit: Annotated[int, Parameter(help="The most to list.")] = 
         Column("ends", lambda one: age(one.expires_at)),
     ]
     empty = "No owner has registered a device."
-    show_list(items, columns, options, empty=empty, more=f"There are more: --limit {10 * limit}" if more else "")
+    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
 
 
 @app.command
-async def rules(*, limit: Annotated[int, Parameter(help="The most to list.")] = 100, options: Options = HERE) -> None:
+async def rules(*, limit: Limit = 100, options: Options = HERE) -> None:
     """List who may register devices, and who must not."""
     from ashore.client.connection import collect  # noqa: PLC0415 - see the import for typing above
 
@@ -58,9 +61,8 @@ async def rules(*, limit: Annotated[int, Parameter(help="The most to list.")] = 
         Column("by", lambda one: one.set_by),
         Column("comment", lambda one: one.comment),
     ]
-    more_words = f"There are more: --limit {10 * limit}" if more else ""
-    show_list(items, columns, options, empty="There are no rules.", more=more_words)
-    print(f"Admitted without a rule, by ASHORE_TRUSTED_KEYS: {len(trusted)} keys")
+    show_list(items, columns, options, empty="There are no rules.", more=more_words(more, limit))
+    print(f"Admitted without a rule, by ASHORE_TRUSTED_KEYS: {counted(len(trusted), 'key')}")
 
 
 @app.command
@@ -69,6 +71,8 @@ async def allow(kind: Kind, name: Name, /, *, comment: Comment = "", options: Op
     async with options.client() as client:
         rule = await client.rendezvous.put_rule(kind, name, "allow", comment)
     say(f"The {rule.kind} {short(rule.id)} is allowed.")
+    if options.output:
+        show_data(rule, options)
 
 
 @app.command
@@ -77,10 +81,12 @@ async def deny(kind: Kind, name: Name, /, *, comment: Comment = "", options: Opt
     async with options.client() as client:
         rule = await client.rendezvous.put_rule(kind, name, "deny", comment)
     say(f"The {rule.kind} {short(rule.id)} is denied.")
+    if options.output:
+        show_data(rule, options)
 
 
 @app.command
-async def unrule(kind: Kind, name: Name, /, *, options: Options = HERE) -> None:
+async def unrule(kind: Kind, name: Name, /, *, options: Connection = THERE) -> None:
     """Take a rule back."""
     async with options.client() as client:
         await client.rendezvous.remove_rule(kind, name)
@@ -88,8 +94,11 @@ async def unrule(kind: Kind, name: Name, /, *, options: Options = HERE) -> None:
 
 
 @app.command
-async def forget(guid: Annotated[str, Parameter(help="The device's GUID.")], /, *, options: Options = HERE) -> None:
+async def forget(
+    guid: Annotated[str, Parameter(help="The device's GUID, or how it begins.")], /, *, options: Connection = THERE
+) -> None:
     """End a registration; the device waits until an owner registers it again."""
     async with options.client() as client:
-        await client.rendezvous.forget(guid)
-    say(f"The registration of {short(guid)} has ended.")
+        one = await guid_at_rendezvous(client.rendezvous, guid)
+        await client.rendezvous.forget(one)
+    say(f"The registration of {short(one)} has ended.")

@@ -7,12 +7,12 @@ from cyclopts import App, Parameter
 
 from ashore_cli.commands.letters import app as letters
 from ashore_cli.errors import CommandError
-from ashore_cli.options import Options
+from ashore_cli.options import Connection
 from ashore_cli.output import say
 
 app = App(name="streams", help="The streams of the bus.")
 app.command(letters)
-HERE: Final = Options()
+HERE: Final = Connection()
 
 
 @app.command
@@ -26,7 +26,7 @@ async def declare(
         ),
     ] = None,
     replicas: Annotated[int, Parameter(help="Copies of each new stream; 3 in a cluster of three servers.")] = 1,
-    options: Options = HERE,
+    options: Connection = HERE,
 ) -> None:
     """Make the streams what this release needs.
 

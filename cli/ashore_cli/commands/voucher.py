@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
-from ashore_cli.errors import CommandError
-from ashore_cli.options import Options
+from ashore_cli.errors import DONE, CommandError, explain, naming
+from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, short, show_list, show_one
+from ashore_cli.places import more_words
 from ashore_cli.reach import guid_at_manufacturer, guid_at_owner
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 app = App(name="voucher", help="Ownership vouchers, at the manufacturer and in files.")
 HERE: Final = Options()
-_HEAD: Final = b"-----BEGIN "
+THERE: Final = Connection()
+_FORMS: Final = "give vouchers as PEM blocks (OWNERSHIP VOUCHER), or one in CBOR"
 
 Guid = Annotated[str, Parameter(help="The GUID or the serial number, or how one of them begins.")]
 Where = Annotated[
@@ -33,7 +35,7 @@ async def list_(
         Literal["issued", "extended"] | None, Parameter(help="Only those the manufacturer has, or has sold.")
     ] = None,
     search: Annotated[str | None, Parameter(help="How the GUID or the serial number begins.")] = None,
-    limit: Annotated[int, Parameter(help="The most to list.")] = 100,
+    limit: Limit = 100,
     options: Options = HERE,
 ) -> None:
     """List the manufacturer's vouchers, the newest first."""
@@ -54,7 +56,7 @@ async def list_(
         Column("age", lambda one: age(one.created_at)),
     ]
     empty = "The manufacturer has no vouchers: `ashore device init` makes a device, which gets one."
-    show_list(items, columns, options, empty=empty, more=f"There are more: --limit {10 * limit}" if more else "")
+    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
 
 
 @app.command
@@ -79,7 +81,9 @@ async def show(guid: Guid, /, *, options: Options = HERE) -> None:
 
 
 @app.command
-async def export(guid: Guid, /, *, at: Where = "manufacturer", file: Target = None, options: Options = HERE) -> None:
+async def export(
+    guid: Guid, /, *, at: Where = "manufacturer", file: Target = None, options: Connection = THERE
+) -> None:
     """Get a voucher as PEM, the form that every FDO owner reads."""
     async with options.client() as client:
         if at == "owner":
@@ -97,7 +101,7 @@ async def extend(
     to: Annotated[Path, Parameter(help="The buyer's public key, certificate or bundle in PEM.")],
     at: Where = "manufacturer",
     file: Target = None,
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Sell a device: sign its voucher over to a buyer, and get it as PEM."""
     key = _read(to).decode("utf-8", "replace")
@@ -147,10 +151,16 @@ async def import_(
         raise CommandError("one serial number for several files", remedy="import them one by one")
     contents = [_read(path) for path in files]
     report: list[Imported] = []
+    code = DONE
     async with options.client() as client:
-        for content in contents:
-            report += await client.owner.import_vouchers(content, serial=serial)
-    return _show_report(report, options)
+        for path, content in zip(files, contents, strict=True):
+            try:
+                with naming(str(path), remedy=_FORMS):
+                    report += await client.owner.import_vouchers(content, serial=serial)
+            except CommandError as error:
+                # What became of the other files is to be known all the same.
+                code = explain(error)
+    return _show_report(report, options) or code if report else code
 
 
 @app.command
@@ -160,7 +170,7 @@ def inspect(
     """Look into a file with vouchers, without any service: who owned the device, and whether all of it holds."""
     from ashore_cli.inspecting import inspect_vouchers  # noqa: PLC0415 - cryptography is slow to import
 
-    return inspect_vouchers(_read(file), options)
+    return inspect_vouchers(str(file), _read(file), options)
 
 
 def _show_report(report: "list[Imported]", options: Options) -> int:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ashore_cli.options import Options
+from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, show_data, show_list
-from ashore_cli.places import Limit, Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = App(name="workload", help="What runs for instances.")
 HERE: Final = Options()
+THERE: Final = Connection()
 
 
 @app.command(name="list")
@@ -80,7 +81,7 @@ async def logs(
     namespace: Namespace = "",
     lines: Annotated[int, Parameter(help="So many of the last lines.")] = 20,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], help="Go on with what comes.", negative="")] = False,
-    options: Options = HERE,
+    options: Connection = THERE,
 ) -> None:
     """Show the last lines that a workload has written."""
     # The clients are slow to import, and `--help` does not need them.

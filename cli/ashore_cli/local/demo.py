@@ -7,7 +7,7 @@ from typing import Final
 from ashore.client import Client, Context
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import joined
-from ashore_cli.local.devices import Virtual, next_serials, request
+from ashore_cli.local.devices import Virtual, next_serials, one_known, request
 from ashore_cli.local.discovered import looking, show_discovered
 from ashore_cli.local.hints import command
 from ashore_cli.local.launched import launching, show_launched
@@ -15,6 +15,7 @@ from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
 from ashore_cli.local.timeline import Timeline
 from ashore_cli.options import Options
+from ashore_cli.output import form, show_data
 from ashore_cli.stack import AlreadyRunning, Ports, Stack
 
 PREFIX: Final = "demo"
@@ -53,9 +54,12 @@ async def run_demo(data: Path, *, once: bool, tls: bool, port_offset: int | None
 
 
 async def run_device(options: Options, serial: str | None) -> None:
-    """One device against services that run already, wherever."""
-    with Screen() as screen:
-        await bring_ashore(options.context(), screen, serial)
+    """One device against services that run already, wherever; programs get what `device show` gives."""
+    context, table = options.context(), form(options) == "table"
+    with Screen(stderr=not table) as screen:
+        name = await bring_ashore(context, screen, serial)
+    if not table:
+        show_data(one_known(context.data_dir / "devices", name), options)
 
 
 async def _bring_and_look(context: Context, screen: Screen) -> None:
@@ -72,7 +76,7 @@ async def _bring_and_look(context: Context, screen: Screen) -> None:
 
 
 async def bring_ashore(context: Context, screen: Screen, serial: str | None = None) -> str:
-    """DI, sale, registration and onboarding of one new device; the answer is its last GUID."""
+    """DI, sale, registration and onboarding of one new device; the answer is its serial number."""
     if serial is None:
         [serial] = await asyncio.to_thread(next_serials, context.data_dir / "devices", PREFIX, 1)
     screen.out.print(f"\nThe way of the virtual device {serial}\n", style="bold")
@@ -91,7 +95,7 @@ async def bring_ashore(context: Context, screen: Screen, serial: str | None = No
         await timeline.reached("device-onboarded", _STEP_SECONDS)
     screen.waiting("")
     await _show_results(context, onboarded.old_guid, virtual.files(serial), screen)
-    return onboarded.guid
+    return serial
 
 
 async def _show_results(context: Context, guid: str, files: Path, screen: Screen) -> None:
@@ -122,7 +126,7 @@ def _what_next(data: Path, screen: Screen) -> None:
     commands = [(command(words, data), text) for words, text in hints]
     width = max(len(words) for words, _ in commands)
     for words, text in commands:
-        screen.out.print(f"  {words:<{width}}   {text}")
+        screen.out.print(f"  {words:<{width}}   # {text}")
 
 
 def _free_ports(screen: Screen) -> Ports:

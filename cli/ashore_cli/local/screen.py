@@ -23,8 +23,8 @@ _COLOURS: Final = {
 class Screen:
     """The terminal of `up` and `demo`; its `tell` is what a Stack calls."""
 
-    def __init__(self) -> None:
-        self.out = console()
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.out = console(stderr=stderr)
         self._status = self.out.status("")
         self._began: dict[str, float] = {}
 

@@ -5,7 +5,7 @@ import socket
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Self
 
-from ashore_cli.errors import CommandError
+from ashore_cli.errors import USAGE, CommandError
 
 LARGEST: Final = 65_535
 _ANY: Final = ("0.0.0.0", "::")
@@ -32,7 +32,11 @@ class Ports(NamedTuple):
         """The usual ports plus an offset."""
         ports = cls(*(port + offset for port in cls()))
         if not all(0 < port <= LARGEST for port in ports):
-            raise CommandError(f"an offset of {offset} leads to ports beyond {LARGEST}", remedy="choose a smaller one")
+            raise CommandError(
+                f"an offset of {offset} leads to ports that are not between 1 and {LARGEST}",
+                remedy="choose another one",
+                code=USAGE,
+            )
         return ports
 
     @classmethod
@@ -61,7 +65,7 @@ class Ports(NamedTuple):
                 remedy="give the one that they shall use: `--address 192.0.2.7`, say",
             )
         if taken := self.taken(address):
-            words = ", ".join(f"{port} ({name})" for name, port in taken)
+            words = ", ".join(f"{port} ({name.replace('_', '-')})" for name, port in taken)
             raise PortsTaken(
                 f"other programs listen on the ports that ashore needs: {words}",
                 remedy="stop them, or move all ports: `--port-offset 1000`",

@@ -1,5 +1,6 @@
 """One service over HTTP: requests with the token, answers as Structs, refusals as ClientError."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,14 @@ Query = Mapping[str, str | int | None]
 
 MOST: Final = 200
 """Items in one page."""
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
+_REASONS: Final = {
+    "All connection attempts failed": "nothing listens there",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS, so its URL begins with http://",
+    "missing an 'http://'": "a URL begins with http:// or https://",
+    "without sending a response": "what listens there speaks no HTTP, or TLS only",
+}
+"""What libraries say, and what that means for who gave the address."""
 
 
 class ReadinessCheck(msgspec.Struct, frozen=True):
@@ -131,26 +140,30 @@ class Connection:
         detail = problem.detail or problem.title or f"the answer was {response.status_code} {response.reason_phrase}"
         remedy = problem.remedy
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            remedy = f"give its token: ASHORE_TOKEN_FILE=PATH, or {variable(self.name)}_TOKEN_FILE=PATH"
+            token = f"its token: ASHORE_TOKEN_FILE=PATH, or {variable(self.name)}_TOKEN_FILE=PATH"
+            folder = "" if self._headers else "name the data folder of what runs on this machine: --data PATH; else "
+            remedy = f"{folder}give {token}"
         text = f"the {self.name} service refused: {detail}"
         return ClientError(text, remedy=remedy, status=response.status_code, errors=problem.errors)
 
 
-async def collect(fetch: Callable[[int, str | None], Awaitable[Page[T]]], most: int) -> tuple[list[T], bool]:
-    """Up to `most` items of a list that comes in pages, and whether there are more."""
+async def collect(
+    fetch: Callable[[int, str | None], Awaitable[Page[T]]], most: int, wanted: Callable[[T], bool] | None = None
+) -> tuple[list[T], bool]:
+    """Up to `most` wanted items of a list that comes in pages, and whether there may be more."""
     found: list[T] = []
     cursor: str | None = None
     while True:
         page = await fetch(min(MOST, most - len(found)), cursor)
-        found += page.items
+        found += page.items if wanted is None else filter(wanted, page.items)
         cursor = page.next
         if cursor is None or len(found) >= most:
             return found, cursor is not None
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return "nothing listens there" if "All connection attempts failed" in text else text
+    text = _ERRNO.sub("", str(error)) or type(error).__name__
+    return next((words for sign, words in _REASONS.items() if sign in text), text)
 
 
 def _date(text: str | None) -> datetime | None:

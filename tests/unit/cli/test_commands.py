@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, CommandError
-from ashore_cli.listening import Wanted, moment
+from ashore_cli.documents import read_documents
+from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, USAGE, CommandError
+from ashore_cli.listening import Wanted, about, moment
 from ashore_cli.local.devices import next_serials
 from ashore_cli.stack import Ports, PortsTaken
 from tests.stack import ashore
@@ -58,9 +59,9 @@ def test_help_imports_nothing_heavy(noun: str) -> None:
     [
         (["--help"], DONE),
         (["--version"], DONE),
-        (["vouchre"], 2),
-        (["owner", "show"], 2),
-        (["owner", "list", "--no-such-option"], 2),
+        (["vouchre"], USAGE),
+        (["owner", "show"], USAGE),
+        (["owner", "list", "--no-such-option"], USAGE),
         (["owner", "list", "--owner-url", "http://127.0.0.1:9"], UNREACHABLE),
         (["owner", "list", "--owner-url", "nonsense"], UNREACHABLE),
         (["events", "--nats-url", "nats://127.0.0.1:9"], UNREACHABLE),
@@ -74,7 +75,13 @@ def test_help_imports_nothing_heavy(noun: str) -> None:
         (["configuration", "delete", "a/x", "-n", "b"], REFUSED),
         (["configuration", "apply", "no-such-file"], REFUSED),
         (["configuration", "explain", "no-such-file"], REFUSED),
-        (["up", "--port-offset", "99999"], REFUSED),
+        (["up", "--port-offset", "99999"], USAGE),
+        (["owner", "list", "--limit", "0"], USAGE),
+        (["owner", "list", "--state", "asleep"], USAGE),
+        (["owner", "list", "more"], USAGE),
+        (["owner", "bundle", "-o", "json"], USAGE),
+        (["events", "--since", "yesterday"], USAGE),
+        (["events", "--filter", "device-landed"], USAGE),
         (["device", "show", "../.."], REFUSED),
     ],
 )
@@ -83,7 +90,8 @@ async def test_each_ending_has_its_exit_code_and_no_traceback(tmp_path: Path, wo
 
     assert done.code == code
     assert "Traceback" not in done.out + done.error
-    if code in (REFUSED, UNREACHABLE):
+    if code != DONE:
+        assert done.out == ""
         assert done.error.startswith("ashore: ")
         assert "\n  to do: " in done.error
 
@@ -102,8 +110,43 @@ def test_a_date_is_understood_and_nonsense_is_not() -> None:
 def test_events_are_wanted_by_their_names() -> None:
     assert Wanted([], "", None, follow=False).subjects() == [">"]
     assert Wanted(["device-onboarded"], "", None, follow=False).subjects() == ["device-onboarded.>"]
-    with pytest.raises(CommandError, match="no stream holds"):
-        Wanted(["device-landed"], "", None, follow=False).subjects()
+    with pytest.raises(CommandError, match="no event 'device-onborded'") as caught:
+        Wanted(["device-onborded"], "", None, follow=False).subjects()
+    assert "device-onboarded" in caught.value.remedy
+    with pytest.raises(CommandError, match="not kept in one stream"):
+        Wanted(["device-onboarded", "device-seen"], "", None, follow=False).subjects()
+
+
+def test_an_event_is_about_a_guid_that_commands_take_or_about_a_whole_name() -> None:
+    assert about("0708ce6bccd3649f45c445227f0db7a9") == "0708ce6b"
+    assert about("default.lights-a25c3c") == "lights-a25c3c"
+
+
+async def test_wrong_usage_is_told_with_the_command_whose_help_says_more(tmp_path: Path) -> None:
+    done = await ashore("owner", "shwo", data=tmp_path)
+
+    assert '"show"' in done.error
+    assert "`ashore owner --help`" in done.error
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty"),
+        ("name: a\nsteps: [one\n", "line 2, column 8: "),
+        ("a: 1\n b: 2\n", "line 2"),
+        ("\x00", "special"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_refused_in_one_line_with_the_place(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+
+    with pytest.raises(CommandError, match=told) as caught:
+        read_documents(file)
+
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
 
 
 def test_without_a_time_the_last_hour_is_shown_or_what_comes() -> None:
