@@ -94,17 +94,18 @@ def _ours(error: Exception) -> tuple[str, str, int]:
         case ClientError():
             return error.detail, error.remedy, REFUSED
         case BusUnavailable():
-            return *_bus(str(error)), UNREACHABLE
+            start = "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL"
+            return *words_of_bus(str(error), start), UNREACHABLE
         case BusError():
             return str(error), "", REFUSED
     return _foreign(error)
 
 
-def _bus(text: str) -> tuple[str, str]:
+def words_of_bus(text: str, remedy: str) -> tuple[str, str]:
+    """What the bus says, and the remedy; another one for who has not the seed of a user."""
     if any(sign in text for sign in _STRANGER):
         return text, "name the data folder of what runs on this machine: --data PATH; else give ASHORE_NATS_SEED_FILE"
-    plain = _ERRNO.sub("", _CONNECT_FAILED.sub("nothing listens there", text))
-    return plain, "start it (`ashore up`), or say where it is: --nats-url or ASHORE_NATS_URL"
+    return _ERRNO.sub("", _CONNECT_FAILED.sub("nothing listens there", text)), remedy
 
 
 def _foreign(error: Exception) -> tuple[str, str, int]:
@@ -120,6 +121,9 @@ def _foreign(error: Exception) -> tuple[str, str, int]:
             return describe(error), "", REFUSED
         case FilesError() | KeysError() | CertificateError() | TlsError():
             return str(error), "", REFUSED
+        case PermissionError():
+            remedy = "run this as the user who ran `ashore up`, or use another folder: --data"
+            return f"{error.filename or 'the system'}: {error.strerror or error}", remedy, REFUSED
         case OSError():
             return f"{error.filename or 'the system'}: {error.strerror or error}", "", REFUSED
     if os.environ.get("ASHORE_DEBUG"):

@@ -15,7 +15,7 @@ what happened, and what to do next.
 from typing import Final
 
 from ashore.fdo.errors import CredentialReuseError, FdoError, PeerError, SignatureError, VoucherError
-from ashore.fdo.messages import HelloDevice, HelloRV, ProveToRV
+from ashore.fdo.messages import DeviceServiceInfo, HelloDevice, HelloRV, ProveToRV
 from ashore.fdo.serviceinfo import StepFailedError
 
 _NOT_FOUND: Final = (5, 6)
@@ -82,4 +82,6 @@ def _peer_remedy(error: PeerError) -> str:
             return "sell the device's voucher to this owner, and import it there"
         case HelloDevice.number if error.peer_code in _BAD_CHOICE:
             return "choose a key exchange and a cipher that suit the owner's key"
+        case DeviceServiceInfo.number:
+            return "see at its owner what each step of the profile did (`ashore owner show`)"
     return "look into the log of the service that refused"

@@ -80,6 +80,26 @@ async def test_pages_are_gathered_up_to_the_limit() -> None:
     assert (len(everything), no_more) == (450, False)
 
 
+async def test_pages_are_gathered_up_to_the_limit_of_what_is_wanted() -> None:
+    async with client() as found:
+        items, more = await collect(
+            lambda size, cursor: found.rendezvous.registrations(limit=size, cursor=cursor),
+            3,
+            lambda one: one.guid.endswith("00"),
+        )
+
+    assert [int(one.guid) for one in items] == [0, 100, 200]
+    assert more
+
+
+async def test_who_has_no_token_is_led_to_the_data_folder_and_who_has_a_wrong_one_is_not() -> None:
+    for token, led in ((None, True), ("wrong", False)):
+        async with client(token) as found:
+            with pytest.raises(ClientError) as caught:
+                await found.rendezvous.registration("1")
+        assert ("--data" in caught.value.remedy) is led
+
+
 async def test_a_refusal_carries_status_words_and_remedy() -> None:
     async with client() as made:
         with pytest.raises(ClientError) as caught:

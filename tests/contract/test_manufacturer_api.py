@@ -178,7 +178,7 @@ async def test_a_device_is_not_sold_twice(made: Factory) -> None:
     await extend(made, guid, bundles.to_pem(BUYER))
     again = await extend(made, guid, bundles.to_pem(fdo_kit.signer("thief", "p256").public_key))
     assert again.status_code == 409
-    assert "owner service" in again.json()["remedy"]
+    assert f"ashore voucher extend {guid} --at owner" in again.json()["remedy"]
 
 
 async def test_a_buyer_needs_a_key_of_the_vouchers_kind(made: Factory) -> None:

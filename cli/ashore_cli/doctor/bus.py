@@ -13,6 +13,7 @@ from ashore.bus.nats import NatsBus
 from ashore.client import Context, client_tls, shown
 from ashore_cli.doctor import secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
+from ashore_cli.errors import words_of_bus
 from ashore_cli.joining import joined
 
 _SECONDS: Final = 3.0
@@ -61,7 +62,8 @@ async def _streams(context: Context) -> AsyncIterator[Finding]:
             await bus.check()
             letters = await _letters(bus)
     except BusUnavailable as error:
-        yield bad("streams", str(error), "run `ashore streams declare`, and check ASHORE_NATS_SEED_FILE")
+        text, remedy = words_of_bus(str(error), "run `ashore streams declare`, and check ASHORE_NATS_SEED_FILE")
+        yield bad("streams", text, remedy)
     except BusError as error:
         yield bad("streams", str(error), "check ASHORE_NATS_SEED_FILE: it is the NKey seed of the user `cli`")
     else:
@@ -80,7 +82,7 @@ async def _letters(bus: NatsBus) -> Finding:
         return well("dead letters", "none")
     number = f"{count} or more" if count == _ENOUGH else str(count)
     remedy = "see why: `ashore streams letters list`; then `retry --all`, or `drop` what is no loss"
-    return bad("dead letters", f"{number} events could not be handled", remedy)
+    return bad("dead letters", f"{number} {'event' if count == 1 else 'events'} could not be handled", remedy)
 
 
 async def _greeting(url: str) -> Greeting:

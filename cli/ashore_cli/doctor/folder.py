@@ -66,7 +66,7 @@ def _certificates(folder: Path) -> Iterator[Finding]:
     paths = sorted((folder / "keys").glob("*.crt"))
     soon = [(path, end) for path in paths if (end := _end(path)) < datetime.now(UTC) + timedelta(days=_ENOUGH_DAYS)]
     if not soon and paths:
-        yield well("certificates", f"all {len(paths)} are valid for more than {_ENOUGH_DAYS} days")
+        yield well("certificates", f"those of all {len(paths)} keys are valid for more than {_ENOUGH_DAYS} days")
     for path, end in soon:
         yield bad("certificates", f"{path} ends at {end:%Y-%m-%d}", "put a renewed chain in its place, and restart")
 

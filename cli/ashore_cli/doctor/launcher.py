@@ -11,6 +11,7 @@ from ashore.client.launcher_model import ConfigurationDetail, LauncherState
 from ashore.events import AgentAlive
 from ashore_cli.doctor.finding import Finding, bad, well
 from ashore_cli.joining import joined
+from ashore_cli.output import counted
 
 _LOOKED_AT: Final = 50
 """So many configurations are looked at one by one."""
@@ -56,7 +57,13 @@ def state_finding(state: LauncherState) -> Finding:
         return bad(LAUNCHER, f"its cluster cannot be used: {state.cluster}", remedy)
     what = "a dry run, which only shows what it would apply" if state.launcher == _DRY_RUN else "its cluster answers"
     leads = "" if state.leads else ", another replica leads"
-    count = f"{state.configurations} configurations, {state.instances} instances, {state.queue} things to look at"
+    count = ", ".join(
+        (
+            counted(state.configurations, "configuration"),
+            counted(state.instances, "instance"),
+            f"{counted(state.queue, 'thing')} to look at",
+        )
+    )
     return well(LAUNCHER, f"{what}; {count}{leads}")
 
 

@@ -9,6 +9,7 @@ from ashore.client import Client, ClientError, Readiness, Unreachable, client_tl
 from ashore.client.context import LAUNCHER
 from ashore_cli.doctor import launcher, secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
+from ashore_cli.output import counted
 
 _ASKED: Final = {"rendezvous": "/rules", LAUNCHER: "/launcher"}
 """What is asked of a service to see whether it knows our token."""
@@ -26,7 +27,8 @@ async def examine(client: Client) -> AsyncIterator[Finding]:
         # It was told above.
         return
     if waiting:
-        yield bad("waiting room", f"{len(waiting)} devices wait", "see what each needs: `ashore owner waiting`")
+        words = f"{counted(len(waiting), 'device')} {'waits' if len(waiting) == 1 else 'wait'}"
+        yield bad("waiting room", words, "see what each needs: `ashore owner waiting`")
     else:
         yield well("waiting room", "nobody waits")
 

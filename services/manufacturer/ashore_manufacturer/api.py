@@ -138,7 +138,7 @@ class Api:
             raise Problem(
                 409,
                 f"the voucher {row.guid} was extended already, to the key {row.owner_key}",
-                remedy="its owner can sell it on: POST /api/v1/vouchers/{guid}/extend at the owner service",
+                remedy=f"its owner can sell it on: `ashore voucher extend {row.guid} --at owner --to FILE`",
             )
         return _detail(row)
 
@@ -178,7 +178,9 @@ class Api:
         row = await self._store.find(guid) if _GUID.fullmatch(guid) else None
         if row is None:
             raise Problem(
-                404, f"there is no voucher of the device '{guid[:64]}'", remedy="GET /api/v1/vouchers lists all"
+                404,
+                f"there is no voucher of the device '{guid[:64]}'",
+                remedy="list them: `ashore voucher list`",
             )
         return row
 

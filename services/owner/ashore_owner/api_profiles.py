@@ -102,7 +102,7 @@ class ProfilesApi:
     async def _remove_resource(self, request: Request) -> None:
         name = request.path_params["name"]
         if not name.isprintable() or not await self._documents.remove(RESOURCE, name):
-            raise Problem(404, f"there is no resource {name!r}")
+            raise Problem(404, f"there is no resource {name!r}", remedy="List them: `ashore profile resource list`.")
 
 
 def no_profile(name: str) -> Problem:

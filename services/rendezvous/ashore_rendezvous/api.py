@@ -96,7 +96,11 @@ class Api:
         """Take a rule back; registrations that it has allowed stay until they end."""
         kind, name = _rule_of(request)
         if await self._rules.read(kind, name) is None:
-            raise Problem(404, f"there is no rule about the {kind} {name}", remedy="GET /api/v1/rules lists all")
+            raise Problem(
+                404,
+                f"there is no rule about the {kind} {name}",
+                remedy="list them: `ashore rendezvous rules`",
+            )
         await self._rules.delete(kind, name)
 
     async def _find(self, guid: str) -> Blob:
@@ -105,7 +109,7 @@ class Api:
             raise Problem(
                 404,
                 f"no owner has registered the device {guid} here, or the registration has ended",
-                remedy="let its owner register it: POST /api/v1/vouchers/{guid}/register at the owner service",
+                remedy=f"let its owner register it: `ashore owner register {guid}`",
             )
         return blob
 
@@ -146,7 +150,7 @@ def _name(kind: RuleKind, text: str) -> str:
     form, words = _FORMS[kind]
     name = text.lower().replace("-", "").replace(":", "")
     if not form.fullmatch(name):
-        raise Problem(422, f"'{text[:80]}' is no name of a {kind}", remedy=f"give {words}")
+        raise Problem(422, f"'{text[:80]}' is no name of a rule about {kind}s", remedy=f"give {words}")
     return name
 
 

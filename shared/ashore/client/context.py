@@ -107,7 +107,8 @@ def read(path: Path) -> ContextFile:
     except (FileNotFoundError, NotADirectoryError):
         return ContextFile()
     except OSError as error:
-        raise ClientError(f"{path} cannot be read: {error.strerror}", remedy="use another folder: --data") from error
+        remedy = "run this as the user who ran `ashore up`, or use another folder: --data"
+        raise ClientError(f"{path} cannot be read: {error.strerror}", remedy=remedy) from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise ClientError(f"{path} is damaged: {error}", remedy="remove it; `ashore up` writes it anew") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ashore_cli.documents import read_documents
-from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, USAGE, CommandError
+from ashore_cli.errors import DONE, REFUSED, UNREACHABLE, USAGE, CommandError, words_of_bus
 from ashore_cli.listening import Wanted, about, moment
 from ashore_cli.local.devices import next_serials
 from ashore_cli.stack import Ports, PortsTaken
@@ -147,6 +147,14 @@ def test_a_file_that_is_no_yaml_is_refused_in_one_line_with_the_place(tmp_path: 
 
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_who_has_no_seed_of_the_bus_is_led_to_the_data_folder_and_not_to_start_it() -> None:
+    assert words_of_bus("NATS cannot be reached: [Errno -2] Name not known", "start it") == (
+        "NATS cannot be reached: Name not known",
+        "start it",
+    )
+    assert "--data" in words_of_bus("NATS cannot be reached: 'Authorization Violation'", "start it")[1]
 
 
 def test_without_a_time_the_last_hour_is_shown_or_what_comes() -> None:

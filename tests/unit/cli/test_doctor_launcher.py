@@ -54,7 +54,7 @@ def test_a_cluster_that_cannot_be_used_has_its_remedy(why: str, remedy: str) -> 
 
 def test_a_launcher_says_what_it_has_and_whether_it_leads() -> None:
     assert state_finding(STATE).ok
-    assert "2 configurations, 3 instances, 1 things to look at" in state_finding(STATE).text
+    assert "2 configurations, 3 instances, 1 thing to look at" in state_finding(STATE).text
     assert "another replica leads" in state_finding(LauncherState(launcher="kubernetes", site="s", leads=False)).text
 
 
