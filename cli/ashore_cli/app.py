@@ -46,11 +46,13 @@ def _default(value: object) -> str | None:
     return None if value is None or value is False or value in ("", ()) else str(value)
 
 
+_CODES: Final = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreachable."
+_SHOWS_NOTHING: Final = ("demo", "init", "up")
+
 app = App(
     name="ashore",
     help="Bring devices ashore: from the factory through secure onboarding (FDO) to a running workload.",
-    help_epilogue="Output is a table on a terminal and JSON in a pipe; -o chooses.\n\n"
-    "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreachable.",
+    help_epilogue="Output is a table on a terminal and JSON in a pipe; -o chooses.\n\n" + _CODES,
     # Markdown would cost a tenth of a second at each `--help`.
     help_format="plaintext",
     default_parameter=Parameter(negative=(), show_default=_default),
@@ -62,6 +64,7 @@ app = App(
 for _name, _group, _help in _COMMANDS:
     _text = f"{_help}\n\n{_MORE[_name]}" if _name in _MORE else _help
     _attribute = _name if _name in _MORE else "app"
-    app.command(f"ashore_cli.commands.{_name}:{_attribute}", name=_name, help=_text, group=_group)
+    _told = {"help_epilogue": _CODES} if _name in _SHOWS_NOTHING else {}
+    app.command(f"ashore_cli.commands.{_name}:{_attribute}", name=_name, help=_text, group=_group, **_told)
 for _flag in ("--help", "--version"):
     app[_flag].group = _FLAGS

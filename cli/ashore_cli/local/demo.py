@@ -9,7 +9,7 @@ from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import joined
 from ashore_cli.local.devices import Virtual, next_serials, one_known, request
 from ashore_cli.local.discovered import looking, show_discovered
-from ashore_cli.local.hints import command
+from ashore_cli.local.hints import command, near
 from ashore_cli.local.launched import launching, show_launched
 from ashore_cli.local.running import hold
 from ashore_cli.local.screen import Screen
@@ -109,7 +109,7 @@ async def _show_results(context: Context, guid: str, files: Path, screen: Screen
         screen.out.print(f"  {step.state:<8} {printable(step.description or step.module)}")
         for line in printable(step.stdout).splitlines():
             screen.out.print(f"           {line}", style="dim")
-    screen.out.print(f"Its files are in {files}")
+    screen.out.print(f"Its files are in {near(files)}")
 
 
 def _what_next(data: Path, screen: Screen) -> None:

@@ -18,19 +18,19 @@ def command(words: str, data: Path = _DEFAULT) -> str:
 def _program() -> str:
     here = Path(sys.argv[0])
     if here.name != "ashore":
-        return f"{_near(Path(sys.executable))} -m ashore_cli"
+        return f"{near(Path(sys.executable))} -m ashore_cli"
     found = shutil.which("ashore")
     if found is not None and Path(found).resolve() == here.resolve():
         return "ashore"
-    return _near(here)
+    return near(here)
 
 
 def _folder(data: Path) -> str:
     known = Path(os.environ.get("ASHORE_DATA_DIR") or _DEFAULT)
-    return "" if data.resolve() == known.resolve() else f" --data {_near(data)}"
+    return "" if data.resolve() == known.resolve() else f" --data {near(data)}"
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """The path relative to the working folder where it lies below it."""
     path = path.absolute()
     if path.is_relative_to(Path.cwd()):
