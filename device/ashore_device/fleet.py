@@ -94,7 +94,15 @@ class Fleet:
             return Member(serial=serial, state=state, guid=guid, seconds=round(time.monotonic() - started, 3))
         except (DeviceError, FdoError) as error:
             seconds = round(time.monotonic() - started, 3)
-            return Member(serial=serial, state="failed", seconds=seconds, error=str(error))
+            return Member(serial=serial, state="failed", guid=self._guid(serial), seconds=seconds, error=str(error))
+
+    def _guid(self, serial: str) -> str:
+        """Of a device that has failed, where it had got one: its owner knows it by that."""
+        try:
+            record = CredentialFile(self.device(serial).folder / CREDENTIAL).load()
+        except DeviceError:
+            return ""
+        return record.guid if record is not None and record.state != "initialising" else ""
 
     async def _bring(self, serial: str, url: str, request: Request, *, onboard: bool) -> tuple[State, str]:
         device = self.device(serial)

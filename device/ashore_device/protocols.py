@@ -84,7 +84,8 @@ async def join(
     proving = to2_device.prove_owner(await talk.ask(asked.message, ProveOVHdr), asked, credential, to1d)
     while (request := to2_device.get_next_entry(proving)) is not None:
         proving = to2_device.prove_entry(await talk.ask(request, OVNextEntry), proving)
-    talk.tell("step", f"the owner is proven by a voucher with {proving.entries} entries")
+    sales = "one sale" if proving.entries == 1 else f"{proving.entries} sales"
+    talk.tell("step", f"the owner is proven by a voucher with {sales}")
     joined, proof = to2_device.prove_device(proving, asked, signer, _ENTROPY, terms.svk_length)
     setup = await talk.ask(proof, SetupDevice, joined.keys)
     size = terms.max_service_info

@@ -225,4 +225,5 @@ def _reason(error: Exception) -> str:
         return text
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"{text}; give the authority's certificate, or allow insecure TLS for a test"
-    return f"{text}; check address and network"
+    plain = "nothing listens there" if "All connection attempts failed" in text else text
+    return f"{plain}; check address and network"

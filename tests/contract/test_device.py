@@ -587,6 +587,14 @@ async def test_a_failure_of_one_device_does_not_stop_the_fleet(tmp_path: Path, f
     assert "not a device credential" in summary.members[1].error
 
 
+async def test_a_device_that_fails_is_named_by_the_guid_that_its_owner_knows(tmp_path: Path, fetcher: Fetcher) -> None:
+    settings = Settings(options=QUICK)
+    made = await Fleet(tmp_path, InProcess(World()), fetcher, settings=settings).run(["a"], MAKER_URL, onboard=False)
+    failed = await Fleet(tmp_path, InProcess(World()), fetcher, settings=settings).run(["a"], MAKER_URL)
+    assert (failed.members[0].state, failed.members[0].guid) == ("failed", made.members[0].guid)
+    assert failed.members[0].guid
+
+
 async def test_progress_names_messages_device_and_steps(make: Maker) -> None:
     events: list[Progress] = []
     device = make(InProcess(World(steps=steps)), report=events.append)

@@ -7,7 +7,7 @@ from ashore.bus import BusError
 from ashore.client import ClientError, Context
 from ashore.client.discovery import AgentHealth, DiscoveryClient
 from ashore_cli.doctor.finding import Finding, bad, well
-from ashore_cli.joining import joined
+from ashore_cli.joining import checked, joined
 
 _ABOUT: Final = "discovery"
 _START: Final = "start it: `ashore up` has one, or `python -m ashore_discovery` on its node"
@@ -17,6 +17,7 @@ async def examine(context: Context) -> AsyncIterator[Finding]:
     """Every agent in turn. None is no fault: who onboards devices need not discover any."""
     try:
         async with joined(context) as bus:
+            await checked(bus, context)
             client = DiscoveryClient(bus)
             agents = await client.agents()
             if not agents:
