@@ -108,8 +108,8 @@ async def converse(talk: Dialogue, joined: Joined, conversation: DeviceConversat
             message = DeviceServiceInfo(turn.is_more, list(turn.items))
             answer = await talk.ask(message, OwnerServiceInfo, joined.keys)
             done = answer.is_done
-            if wishes := ", ".join(dict.fromkeys(key for key, _ in answer.items)):
-                talk.tell("step", f"the owner asks: {wishes}")
+            if modules := ", ".join(dict.fromkeys(key.partition(":")[0] for key, _ in answer.items)):
+                talk.tell("step", f"the owner uses {modules}")
             turn = await conversation.step(OwnerTurn(answer.is_more, done, answer.items))
     finally:
         await conversation.close()

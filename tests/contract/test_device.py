@@ -604,5 +604,5 @@ async def test_progress_names_messages_device_and_steps(make: Maker) -> None:
     assert messages[:7] == [(10, 11), (12, 13), (30, 31), (32, 33), (60, 61), (62, 63), (64, 65)]
     assert messages[-1] == (70, 71)
     assert {event.serial for event in events} == {"S-1"}
-    assert any("fdo_sys:filedesc" in event.text for event in events)
+    assert any("the owner uses fdo_sys" in event.text for event in events)
     assert hashlib.sha256(device.show().private_key).hexdigest() not in str(events)

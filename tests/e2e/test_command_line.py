@@ -192,6 +192,9 @@ async def test_a_device_runs_with_its_timeline(stack: Running) -> None:
     assert "Welcome ashore." in done.error
     assert json.loads(done.out)["state"] == "onboarded"
     assert "Welcome ashore." in (await run(stack, "device", "run", "-o", "table")).out
+    again = await run(stack, "device", "run", "alone")
+    assert (again.code, again.out) == (1, "")
+    assert "`ashore device show alone`" in again.error
 
 
 async def test_what_is_wrong_with_a_file_is_told_with_its_name_and_the_others_count(

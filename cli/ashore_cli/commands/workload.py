@@ -71,6 +71,8 @@ async def manifests(
     show_data(items, options if options.output else replace(options, output="yaml"))
     if more:
         say(more_words(more, limit))
+    if not items and (kind or namespace):
+        say("There is no such object. Without --kind and --namespace all are shown; kinds are written as in `Pod`.")
 
 
 @app.command

@@ -7,7 +7,7 @@ from typing import Final
 from ashore.client import Client, Context
 from ashore_cli.errors import CommandError, printable
 from ashore_cli.joining import joined
-from ashore_cli.local.devices import Virtual, next_serials, one_known, request
+from ashore_cli.local.devices import Virtual, known, next_serials, one_known, request
 from ashore_cli.local.discovered import looking, show_discovered
 from ashore_cli.local.hints import command, near
 from ashore_cli.local.launched import launching, show_launched
@@ -56,6 +56,12 @@ async def run_demo(data: Path, *, once: bool, tls: bool, port_offset: int | None
 async def run_device(options: Options, serial: str | None) -> None:
     """One device against services that run already, wherever; programs get what `device show` gives."""
     context, table = options.context(), form(options) == "table"
+    there = [one for one in known(context.data_dir / "devices") if one.serial == serial]
+    if there and there[0].state != "initialising":
+        raise CommandError(
+            f"there is a device '{serial}' already; it is {there[0].state}",
+            remedy=f"see it: `ashore device show {serial}`; bring it ashore: `ashore device onboard {serial}`",
+        )
     with Screen(stderr=not table) as screen:
         name = await bring_ashore(context, screen, serial)
     if not table:

@@ -166,10 +166,10 @@ class MemoryCluster:
                 await self.delete(child.kind, *key_of(child.body))
         self._wake()
 
-    async def log(self, namespace: str, pod: str, *, container: str = "", lines: int = 20) -> str:
+    async def log(self, namespace: str, pod: str, *, container: str = "", lines: int = 20) -> str:  # noqa: ARG002
         """See `Cluster.log`."""
         self._find(POD, (namespace, pod))
-        raise Refused(f"nothing runs here, so the pod {pod} has written nothing ({container or 'any'}, {lines})", 400)
+        raise Refused(f"this is a dry run: nothing runs, so the pod {pod} has written nothing", 400)
 
     def reflect(self, kind: Kind, *, namespace: str = "", labels: str = "") -> MemoryReflection:
         """See `Cluster.reflect`."""
