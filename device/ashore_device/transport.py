@@ -6,6 +6,7 @@ token is handed through: who keeps it is `dialogue`.
 """
 
 import asyncio
+import re
 import ssl
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self
@@ -25,6 +26,7 @@ _CBOR: Final = "application/cbor"
 _OK: Final = 200
 _FIRST_ERROR: Final = 400
 _LONGEST_NUMBER: Final = 3
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 
 
 class Reply(NamedTuple):
@@ -220,7 +222,7 @@ def _token(authorization: str | None) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    text = _ERRNO.sub("", str(error)) or type(error).__name__
     if "rendezvous info names" in text:
         return text
     if "CERTIFICATE_VERIFY_FAILED" in text:

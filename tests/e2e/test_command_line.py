@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from ashore.fdo.rvinfo import Directive
 from tests.stack import Done, Running, ashore, running
 
 # One stack serves all tests of this module, so they share its loop.
@@ -183,6 +184,26 @@ async def test_the_doctor_names_what_is_bad(stack: Running) -> None:
     [bad] = [finding for finding in json.loads(done.out) if not finding["ok"]]
     assert "admin-token" in bad["text"]
     assert "chmod" in bad["remedy"]
+
+
+async def test_the_doctor_names_a_device_that_could_not_be_registered(stack: Running) -> None:
+    makers = stack.client.manufacturer
+    before = await makers.rvinfo()
+    await makers.put_rvinfo([Directive(ip="127.0.0.1", protocol="http", device_port=9, owner_port=9)])
+    try:
+        [member] = await told(stack, "device", "init", "unheard")
+    finally:
+        await makers.put_rvinfo(before)
+    async with asyncio.timeout(60):
+        while not (await stack.client.owner.device(member["guid"])).registration_error:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+    done = await run(stack, "doctor", "-o", "json")
+
+    assert done.code == 1
+    [bad] = [finding for finding in json.loads(done.out) if not finding["ok"]]
+    assert "unheard say: the rendezvous at http://127.0.0.1:9 cannot be reached: Connection refused" in bad["text"]
+    assert (await run(stack, "owner", "forget", member["guid"])).code == 0
 
 
 async def test_a_device_runs_with_its_timeline(stack: Running) -> None:

@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ashore.client import Client, ClientError, Readiness, Unreachable, client_tls, shown
+from ashore.client.connection import collect
 from ashore.client.context import LAUNCHER
 from ashore_cli.doctor import launcher, secrecy
 from ashore_cli.doctor.finding import Finding, bad, well
-from ashore_cli.output import counted
+from ashore_cli.output import counted, short
 
 _ASKED: Final = {"rendezvous": "/rules", LAUNCHER: "/launcher"}
 """What is asked of a service to see whether it knows our token."""
+_LOOKED_AT: Final = 1000
 _SKEW: Final = timedelta(seconds=30)
 
 
@@ -31,6 +33,20 @@ async def examine(client: Client) -> AsyncIterator[Finding]:
         yield bad("waiting room", words, "see what each needs: `ashore owner waiting`")
     else:
         yield well("waiting room", "nobody waits")
+    async for finding in _registrations(client):
+        yield finding
+
+
+async def _registrations(client: Client) -> AsyncIterator[Finding]:
+    """Devices that nobody can find, since the owner could not register them; it goes on trying by itself."""
+    owned, _ = await collect(
+        lambda size, cursor: client.owner.devices(state="owned", limit=size, cursor=cursor), _LOOKED_AT
+    )
+    failed = [one for one in owned if one.registration_error]
+    if failed:
+        words = f"{counted(len(failed), 'device')} could not be registered, {failed[0].serial or failed[0].guid} say"
+        remedy = f"see to the rendezvous, then `ashore owner register {short(failed[0].guid)}`"
+        yield bad("registrations", f"{words}: {failed[0].registration_error}", remedy)
 
 
 async def _service(client: Client, name: str) -> AsyncIterator[Finding]:

@@ -66,7 +66,7 @@ class Rendezvous:
             response, body = self._exchange(message)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # ValueError: the voucher names a host that cannot be one.
-            why = "it took too long" if self._given_up else error or type(error).__name__
+            why = "it took too long" if self._given_up else getattr(error, "strerror", None) or error or type(error).__name__
             raise FdoError(f"the rendezvous at {self._url} cannot be reached: {why}") from error
         kind = response.headers.get("message-type", "")
         if kind == str(ErrorMessage.number):
