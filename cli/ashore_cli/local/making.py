@@ -24,7 +24,7 @@ _CONTENTS: Final = (
 def make(data: Path, separate: Path | None, hosts: Sequence[str] = ()) -> None:
     """Make what is missing, and say what there is."""
     out, layout = console(), Layout(data.resolve())
-    is_new = not layout.keys.exists()
+    is_new, before = not layout.keys.exists(), _certificates(layout)
     with console(stderr=True).status("making keys") as status:
 
         def told(what: str) -> None:
@@ -32,7 +32,9 @@ def make(data: Path, separate: Path | None, hosts: Sequence[str] = ()) -> None:
 
         prepare(layout, told, hosts)
         folders = separated(layout, separate.resolve()) if separate else []
-    out.print(f"Made {layout.path}, which only you can read:" if is_new else f"{layout.path} is complete already:")
+    anew = not is_new and _certificates(layout) != before
+    words = f"Made {layout.path}, which only you can read:" if is_new else f"{layout.path} is complete already:"
+    out.print(f"{layout.path} has certificates anew, which services and NATS read when they start:" if anew else words)
     for name, text in _CONTENTS:
         out.print(f"  {name:<22}  {text}")
     if folders:
@@ -40,3 +42,7 @@ def make(data: Path, separate: Path | None, hosts: Sequence[str] = ()) -> None:
         for folder in folders:
             out.print(f"  {folder}")
     out.print(f"\nNext: {command('up', data)}")
+
+
+def _certificates(layout: Layout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in layout.path.glob("tls/*.pem")}

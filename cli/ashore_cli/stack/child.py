@@ -8,6 +8,7 @@ the terminal reaches only us, and we stop everything in order.
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ _POLL_SECONDS: Final = 0.05
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 _HEALTHY_SECONDS: Final = 60.0
+_EACH_LINE: Final = re.compile(r"^\S+Z \[\w+ *\] |\s+service=\S+$")
 _LARGEST_LOG: Final = 10 << 20
 
 IsReady = Callable[[], Awaitable[bool]]
@@ -143,12 +145,12 @@ class Child:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log."""
+    """The last line of a log, without what every line has."""
     try:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return printable(lines[-1]) if lines else "it said nothing"
+    return printable(_EACH_LINE.sub("", lines[-1])) if lines else "it said nothing"
 
 
 def stop_orphan(pid_file: Path, argument: str, variable: str = "") -> None:

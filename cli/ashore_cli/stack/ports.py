@@ -59,17 +59,22 @@ class Ports(NamedTuple):
 
     def check(self, address: str) -> None:
         """Raise PortsTaken where other programs listen."""
-        if address in _ANY:
-            raise CommandError(
-                f"{address} is no address under which devices find this machine",
-                remedy="give the one that they shall use: `--address 192.0.2.7`, say",
-            )
         if taken := self.taken(address):
             words = ", ".join(f"{port} ({name.replace('_', '-')})" for name, port in taken)
             raise PortsTaken(
                 f"other programs listen on the ports that ashore needs: {words}",
                 remedy="stop them, or move all ports: `--port-offset 1000`",
             )
+
+
+def check_address(address: str) -> None:
+    """Raise CommandError for an address that is none of this machine, or none that devices could use."""
+    if address in _ANY:
+        raise CommandError(
+            f"{address} is no address under which devices find this machine",
+            remedy="give the one that they shall use: `--address 192.0.2.7`, say",
+        )
+    _is_taken(address, 0)
 
 
 def _free(held: ExitStack) -> int:
@@ -89,6 +94,7 @@ def _is_taken(address: str, port: int) -> bool:
             if error.errno == errno.EADDRINUSE:
                 return True
             raise CommandError(
-                f"cannot listen on {address}, port {port}: {error.strerror}", remedy="choose an address of this machine"
+                f"cannot listen on {address}{f', port {port}' if port else ''}: {error.strerror}",
+                remedy="choose an address of this machine",
             ) from error
     return False

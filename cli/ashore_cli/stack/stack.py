@@ -20,7 +20,7 @@ from ashore.tls import client_context
 from ashore_cli.stack.child import Child, stop_orphan
 from ashore_cli.stack.happenings import AlreadyRunning, Happening, StackError, Tell, ignore
 from ashore_cli.stack.layout import ADMIN_TOKEN, AUTHORITY, Layout
-from ashore_cli.stack.ports import Ports
+from ashore_cli.stack.ports import Ports, check_address
 from ashore_cli.stack.prepare import prepare
 from ashore_cli.stack.services import PROCESSES, SERVICES, Place, Service
 
@@ -96,6 +96,8 @@ class Stack:
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._claim)
+        # Before there are certificates for it, which would go on naming it.
+        await asyncio.to_thread(check_address, self._address)
         await asyncio.to_thread(self._prepare)
         self._tell(Happening("keys", "ready"))
         ports = self._ports if isinstance(self._ports, Ports) else self._ports()

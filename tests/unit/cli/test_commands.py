@@ -122,6 +122,19 @@ def test_an_event_is_about_a_guid_that_commands_take_or_about_a_whole_name() -> 
     assert about("default.lights-a25c3c") == "lights-a25c3c"
 
 
+def certificates(folder: Path) -> list[Path]:
+    return list(folder.glob("tls/*"))
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.7"])
+async def test_no_certificate_is_made_for_an_address_that_is_not_this_machines(tmp_path: Path, address: str) -> None:
+    done = await ashore("up", "--address", address, data=tmp_path / "data")
+
+    assert done.code == REFUSED
+    assert address in done.error
+    assert certificates(tmp_path / "data") == []
+
+
 async def test_wrong_usage_is_told_with_the_command_whose_help_says_more(tmp_path: Path) -> None:
     done = await ashore("owner", "shwo", data=tmp_path)
 

@@ -14,6 +14,7 @@ from ashore.client import Context
 from ashore.config import Secret
 from ashore_broker_launcher.admission import checks
 from ashore_broker_launcher.model import Configuration
+from ashore_cli.local.making import make
 from ashore_cli.stack import Layout
 from ashore_cli.stack.prepare import prepare, separate
 from ashore_discovery.configurations.schema import read
@@ -38,6 +39,21 @@ def test_preparing_again_changes_nothing(layout: Layout) -> None:
     prepare(layout, lambda _what: None)
 
     assert content(layout.path) == before
+
+
+def test_init_says_whether_it_has_made_anything(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(layout.path, copy)
+
+    said = []
+    for hosts in ((), ("onboarding.example.com",), ()):
+        make(copy, None, hosts)
+        said.append(capsys.readouterr().out.splitlines()[0])
+
+    assert "certificates anew" in said[1]
+    assert said[0] == said[2] == f"{copy} is complete already:"
 
 
 def test_nobody_else_can_read_a_secret(layout: Layout) -> None:
