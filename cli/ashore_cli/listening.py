@@ -17,7 +17,7 @@ from ashore_cli.documents import to_yaml
 from ashore_cli.errors import USAGE, CommandError, printable
 from ashore_cli.joining import checked, joined
 from ashore_cli.options import Options
-from ashore_cli.output import console, form, short
+from ashore_cli.output import console, form, say, short
 from ashore_cli.telling import Telling, tell
 
 _NAMES: Final = sorted(event.name for event in EVENTS)
@@ -76,7 +76,9 @@ async def listen(wanted: Wanted, options: Options) -> None:
                 if wanted.fits(envelope):
                     printer.show(envelope)
     if not printer.count:
-        console(stderr=True).print("No such event. Look further back with --since 7d, or wait for it with --follow.")
+        say("No such event. Look further back with --since 7d, or wait for it with --follow.")
+        if wanted.device:
+            say("A device is found by how its GUID begins, which `ashore owner list` shows, not by its serial number.")
 
 
 async def _events(bus: NatsBus, subjects: list[str], since: datetime | None, *, follow: bool) -> Events:

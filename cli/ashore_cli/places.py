@@ -21,6 +21,11 @@ def place(text: str, namespace: str) -> tuple[str, str]:
     return before or namespace or DEFAULT, name
 
 
+def empty_words(nothing: str, *filters: object) -> str:
+    """What to say of an empty list: that there is nothing, unless it is because of what was asked."""
+    return "Nothing fits what was asked; without those options all are listed." if any(filters) else nothing
+
+
 def more_words(more: bool, limit: int) -> str:
     """How to see the rest of a list."""
     return f"There are more: --limit {10 * limit}" if more else ""

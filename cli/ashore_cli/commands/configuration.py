@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, say, show_data, show_list, show_one
-from ashore_cli.places import Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, empty_words, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -42,7 +42,7 @@ async def list_(*, namespace: Namespaces = "", limit: Limit = 100, options: Opti
         Column("problems", lambda one: "; ".join(one.problems), wraps=True),
     ]
     empty = "There are no configurations: `ashore configuration apply FILE` brings one."
-    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+    show_list(items, columns, options, empty=empty_words(empty, namespace), more=more_words(more, limit))
 
 
 @app.command

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, say, show_list, show_one
-from ashore_cli.places import Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, empty_words, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -46,7 +46,7 @@ async def list_(
         Column("why", lambda one: one.message, wraps=True),
     ]
     empty = "There are no instances: no device that is seen is wanted. `ashore configuration list` says what is."
-    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+    show_list(items, columns, options, empty=empty_words(empty, namespace, configuration), more=more_words(more, limit))
 
 
 @app.command

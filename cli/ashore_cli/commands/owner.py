@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, short, show_list, show_one
-from ashore_cli.places import more_words
+from ashore_cli.places import empty_words, more_words
 from ashore_cli.reach import guid_at_owner
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def list_(
     empty = (
         "The owner has no devices: `ashore device onboard` makes a virtual one, `ashore voucher import` brings yours."
     )
-    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+    show_list(items, columns, options, empty=empty_words(empty, state, search), more=more_words(more, limit))
 
 
 @app.command

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from ashore_cli.errors import DONE, CommandError, explain, naming
 from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, short, show_list, show_one
-from ashore_cli.places import more_words
+from ashore_cli.places import empty_words, more_words
 from ashore_cli.reach import guid_at_manufacturer, guid_at_owner
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def list_(
         Column("age", lambda one: age(one.created_at)),
     ]
     empty = "The manufacturer has no vouchers: `ashore device init` makes a device, which gets one."
-    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+    show_list(items, columns, options, empty=empty_words(empty, state, search), more=more_words(more, limit))
 
 
 @app.command

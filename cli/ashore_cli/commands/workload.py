@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from ashore_cli.options import Connection, Limit, Options
 from ashore_cli.output import Column, age, say, show_data, show_list
-from ashore_cli.places import Namespace, Namespaces, more_words, place
+from ashore_cli.places import Namespace, Namespaces, empty_words, more_words, place
 
 if TYPE_CHECKING:
     # The clients are slow to import, and `--help` does not need them.
@@ -48,7 +48,7 @@ async def list_(
         Column("why", lambda one: one.reason, wraps=True),
     ]
     empty = "Nothing runs for any instance. `ashore instance list` says which there are."
-    show_list(items, columns, options, empty=empty, more=more_words(more, limit))
+    show_list(items, columns, options, empty=empty_words(empty, namespace, configuration), more=more_words(more, limit))
 
 
 @app.command

@@ -11,6 +11,7 @@ from ashore_cli.documents import to_yaml
 from ashore_cli.errors import printable
 from ashore_cli.options import Options
 from ashore_cli.output import Column, age, form, show_list, show_one, span, widest
+from ashore_cli.places import empty_words
 
 
 class Thing(msgspec.Struct):
@@ -37,6 +38,11 @@ def test_an_empty_list_says_to_people_what_to_do(capsys: pytest.CaptureFixture[s
     show_list([], COLUMNS, Options(output="table"), empty="There are none: make one.")
 
     assert capsys.readouterr().out == "There are none: make one.\n"
+
+
+def test_a_list_that_is_empty_by_what_was_asked_is_not_said_to_be_empty() -> None:
+    assert empty_words("There are none: make one.", None, "") == "There are none: make one."
+    assert "none" not in empty_words("There are none: make one.", "onboarded", None)
 
 
 def test_what_a_device_says_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
