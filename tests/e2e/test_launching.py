@@ -168,7 +168,7 @@ async def test_with_a_cluster_pods_are_applied_there_and_kept_there(
             nothing = await ashore("workload", "manifests", data=stack.folder)
             assert (nothing.code, "kubectl get" in nothing.error) == (1, True)
             doctor = await ashore("doctor", data=stack.folder)
-            assert (doctor.code, "its cluster answers; 1 configurations" in doctor.out) == (0, True), doctor.out
+            assert (doctor.code, "its cluster answers; 1 configuration," in doctor.out) == (0, True), doctor.out
         [pod] = await cluster.list(POD, namespace=place)
         assert pod["metadata"]["name"] == workload["name"]
 
