@@ -25,7 +25,7 @@ from ashore import cbor
 from ashore.bus import Bus, BusError, NoResponder
 from ashore.fdo.ciphers import SessionKeys
 from ashore.fdo.codec import Message
-from ashore.fdo.errors import FdoError, InvalidMessageError, MessageBodyError, PeerError, TokenError
+from ashore.fdo.errors import FdoError, InvalidMessageError, PeerError, TokenError
 from ashore.fdo.messages import START, ErrorMessage, admit, is_encrypted
 from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sessions import Sealer, SessionError, Spent
@@ -179,7 +179,7 @@ class Exchange(ABC):
     async def _reply(self, turn: Turn) -> FdoReply:
         request = turn.request
         if request.number == ErrorMessage.number:
-            raise self._peer_error(turn)
+            return await self._reported(turn)
         kind = self._kinds.get(request.number)
         if kind is None:
             raise InvalidMessageError(f"message {request.number} is not for the {self.service} service")
@@ -223,15 +223,15 @@ class Exchange(ABC):
         message = ErrorMessage(error.code, number, error.reason, int(self._clock()), 0)
         return FdoReply(message.number, message.encode(), None, 500 if isinstance(error, Unavailable) else 200)
 
-    def _peer_error(self, turn: Turn) -> FdoError:
-        try:
-            message = ErrorMessage.decode(turn.body)
-            if not self.recall(turn):
-                turn.ticket = self._open(turn.token, message.previous)
-                self.resume(turn)
-        except (TokenError, MessageBodyError) as error:
-            return error
-        return PeerError(message.code, message.previous, message.text[:500])
+    async def _reported(self, turn: Turn) -> FdoReply:
+        """Raise what the peer reports, where its session is."""
+        message = ErrorMessage.decode(turn.body)
+        if not self.recall(turn):
+            turn.ticket = self._open(turn.token, message.previous)
+            if self.sticky and turn.ticket.replica != self.replica:
+                return await self._forward(turn)
+            self.resume(turn)
+        raise PeerError(message.code, message.previous, message.text[:500])
 
     async def _forward(self, turn: Turn) -> FdoReply:
         request = turn.request

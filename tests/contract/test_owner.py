@@ -308,6 +308,22 @@ async def test_a_device_that_reports_an_error_ends_its_onboarding(world: World) 
     assert "disk full" in (await world.queries.device(voucher.guid.hex())).failure.reason
 
 
+async def test_a_report_of_an_error_reaches_the_replica_of_its_session(world: World) -> None:
+    device, voucher = await world.adopt()
+    one, other = world.replica("a"), world.replica("b")
+    serving = asyncio.create_task(one.serve_for_ever())
+    client = Client(device, one)
+    await client.onboard(until=67)
+    client.exchanges = (other,)
+    reply = await client.send(255, ErrorMessage(100, 69, "disk full on the device", 1, 0).encode())
+    assert (reply.number, reply.status) == (255, 200)
+    await one.drain()
+    assert one.sessions == 0
+    assert "disk full" in (await world.queries.device(voucher.guid.hex())).failure.reason
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
 async def test_a_device_is_redirected_once_and_never_falls_back(world: World) -> None:
     device, voucher = await world.adopt()
     await world.store.redirected(voucher.guid.hex())
