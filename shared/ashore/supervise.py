@@ -1,7 +1,7 @@
 """Background tasks that outlive their crashes.
 
 A relay, a scheduler or a consumer that raises is started again after a pause that grows; the crash is logged once, is
-counted, and shows in the readiness until the task has run for a while. Tasks that return are done and stay so.
+counted, and shows in the readiness until the task is started again. Tasks that return are done and stay so.
 """
 
 import asyncio

@@ -9,7 +9,6 @@ is not needed for that.
 import asyncio
 import contextlib
 import logging
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -211,9 +210,3 @@ class Metrics:
 def parse_traceparent(value: str | None) -> str | None:
     """The W3C trace context if it is one, else None (Trace Context, section 3.2: a bad one is ignored)."""
     return value if value is not None and _TRACEPARENT.fullmatch(value) else None
-
-
-def child_traceparent(parent: str | None = None, random: Callable[[int], bytes] = os.urandom) -> str:
-    """A new span in the parent's trace; a new, sampled trace where there is no parent."""
-    trace, flags = (parent[3:35], parent[-2:]) if parent is not None else (random(16).hex(), "01")
-    return f"00-{trace}-{random(8).hex()}-{flags}"

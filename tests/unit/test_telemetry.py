@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ashore.telemetry import Metrics, child_traceparent, parse_traceparent
+from ashore.telemetry import Metrics, parse_traceparent
 
 TRACE = f"00-{'a1' * 16}-{'b2' * 8}-01"
 SCRIPT = """
@@ -68,16 +68,8 @@ def test_what_is_no_trace_context_is_ignored(value: str | None) -> None:
     assert parse_traceparent(value) is None
 
 
-def test_a_child_is_a_new_span_of_the_same_trace() -> None:
+def test_what_is_a_trace_context_is_taken_as_it_is() -> None:
     assert parse_traceparent(TRACE) == TRACE
-    child = child_traceparent(TRACE, lambda size: b"\xc3" * size)
-    assert child == f"00-{'a1' * 16}-{'c3' * 8}-01"
-
-
-def test_without_a_parent_a_new_trace_begins() -> None:
-    first, second = child_traceparent(), child_traceparent()
-    assert parse_traceparent(first) == first
-    assert first[3:35] != second[3:35]
 
 
 def test_two_services_in_one_process_do_not_share_numbers() -> None:

@@ -4,16 +4,13 @@ The profile, what a device gets, has its own file: `profiles`.
 """
 
 import base64
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from ashore.devices import DeviceState
 from ashore.fdo.serviceinfo.devmod import Devmod
 from ashore.fdo.serviceinfo.modules import Outcome
-
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class Failure(msgspec.Struct, kw_only=True):

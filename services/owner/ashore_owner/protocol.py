@@ -19,6 +19,7 @@ from ashore.fdo.ciphers import SvkLength
 from ashore.fdo.codec import Message
 from ashore.fdo.errors import FdoError, InvalidMessageError, NotFoundError, TokenError
 from ashore.fdo.messages import (
+    DEFAULT_SERVICE_INFO_SIZE,
     DeviceServiceInfo,
     DeviceServiceInfoReady,
     Done,
@@ -29,7 +30,7 @@ from ashore.fdo.messages import (
     ProveDevice,
     ProveOVHdr,
 )
-from ashore.fdo.serviceinfo import DEFAULT_SIZE, DeviceTurn
+from ashore.fdo.serviceinfo import DeviceTurn
 from ashore.fdo.serviceinfo.owner import OwnerConversation
 from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sql import StorageUnavailable
@@ -203,8 +204,8 @@ class OwnerExchange(Exchange):
     def _ready(self, message: DeviceServiceInfoReady, onboarding: Onboarding) -> Message:
         """DeviceServiceInfoReady(66) -> OwnerServiceInfoReady(67)."""
         # A device that takes small messages only may not be able to send large ones either.
-        wanted = message.max_size or DEFAULT_SIZE
-        offered = min(wanted, OFFERED_SIZE) if wanted > DEFAULT_SIZE else None
+        wanted = message.max_size or DEFAULT_SERVICE_INFO_SIZE
+        offered = min(wanted, OFFERED_SIZE) if wanted > DEFAULT_SERVICE_INFO_SIZE else None
         onboarding.session, reply = to2.owner_ready(message, onboarding.session, offered)
         onboarding.conversation = OwnerConversation(None, message.max_size)
         return reply

@@ -15,9 +15,8 @@ from typing import Final
 import msgspec
 
 from ashore.fdo.errors import FdoError, MessageBodyError
+from ashore.fdo.messages import DEFAULT_SERVICE_INFO_SIZE
 
-DEFAULT_SIZE: Final = 1300
-"""Bytes of one message when the receiver announced null in message 66 or 67."""
 SMALLEST_SIZE: Final = 256
 LARGEST_SIZE: Final = 65_400
 """What fits into an HTTP body of 65,535 bytes (the limit of the Go peers) after encryption."""
@@ -61,7 +60,7 @@ class OwnerTurn(msgspec.Struct, frozen=True):
 def message_size(announced: int | None) -> int:
     """Bytes that one message may have, from what the receiver announced; raise ServiceInfoError for nonsense."""
     if announced is None:
-        return DEFAULT_SIZE
+        return DEFAULT_SERVICE_INFO_SIZE
     if announced < SMALLEST_SIZE:
         raise ServiceInfoError(f"a service info size of {announced} bytes was announced, at least 256 are needed")
     return min(announced, LARGEST_SIZE)
