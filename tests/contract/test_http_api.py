@@ -253,8 +253,9 @@ async def test_with_auth_off_anybody_may_but_no_foreign_web_page() -> None:
     async with running(application(Auth([], enabled=False))) as site:
         assert (await build(site, b'{"name":"Fram"}', **JSON)).status == 201
         assert (await build(site, b'{"name":"Fram"}', **JSON, Origin="http://localhost")).status == 201
-        papers = request("POST", "/api/v1/papers", b"x", Origin="http://evil.example")
-        assert (await site.ask(papers)).status == 403
+        for foreign in ("http://evil.example", "null", "http://[", "localhost"):
+            papers = request("POST", "/api/v1/papers", b"x", Origin=foreign)
+            assert (await site.ask(papers)).status == 403, foreign
 
 
 async def test_devices_and_managers_share_the_port(site: Running) -> None:
