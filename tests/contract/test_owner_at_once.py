@@ -1,4 +1,4 @@
-"""Two messages of one session at once: whichever is first, what was told to the device is what the owner keeps."""
+"""Two messages of one session at once, or one twice: what was told to the device is what the owner keeps."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ashore.fdo.messages import ErrorMessage
+from ashore.fdo.messages import ErrorMessage, ProveDevice
 from ashore.http.fdo import FdoReply
 from ashore_owner.catalogue import RESOURCE
-from ashore_owner.profiles import DownloadStep, Profile, Rule
+from ashore_owner.profiles import DownloadStep, Profile, Rule, WriteFileStep
 from ashore_owner.protocol import OwnerExchange
 from tests import fdo_kit as kit
 from tests.contract.owner_world import NOW, Client, Refused, World, events_of, opened_world
@@ -49,6 +49,25 @@ async def test_a_message_64_that_comes_twice_at_once_ends_the_session_and_not_th
     world.time += 1
     new_guid = await Client(device, exchange).onboard()
     assert await world.queries.device(new_guid)
+
+
+class Forgetful(Client):
+    """A device that gets no answer to any message, from 64 on, before it has sent the same bytes again."""
+
+    async def send(self, number: int, body: bytes) -> FdoReply:
+        reply = await super().send(number, body)
+        return await super().send(number, body) if number >= ProveDevice.number else reply
+
+
+async def test_an_answer_that_was_lost_is_given_again_and_nothing_is_done_twice(world: World) -> None:
+    device, _ = await world.adopt()
+    steps = [WriteFileStep(name="long.txt", text="0123456789" * 1000), WriteFileStep(name="short.txt", text="x")]
+    await world.catalogue.put_profile(Profile(name="files", steps=steps), NOW)
+    await world.catalogue.put_rules([Rule(profile="files")], NOW)
+    client = Forgetful(device, world.replica())
+    assert await client.onboard()
+    assert client.host.files == {"long.txt": b"0123456789" * 1000, "short.txt": b"x"}
+    assert await events_of(world) == ["voucher-received", "onboarding-started", "device-onboarded"]
 
 
 async def test_a_session_that_ends_while_a_message_is_answered_does_not_come_back(world: World) -> None:

@@ -77,12 +77,13 @@ class OwnerExchange(Exchange):
         self._chronicle = Chronicle(store, self.replica, self._clock)
 
     async def __call__(self, request: FdoRequest) -> FdoReply:
-        """Answer one request; the last one of a session also a second time, in case its answer was lost."""
-        if request.number == Done.number and (again := self._sessions.farewell(request)) is not None:
+        """Answer one request; from 64 on the last one of a session also a second time, in case its answer was lost."""
+        if request.number < _PROVEN:
+            return await super().__call__(request)
+        if (again := self._sessions.again(request)) is not None:
             return again
         reply = await super().__call__(request)
-        if reply.number == Done2.number:
-            self._sessions.say_farewell(request, reply)
+        self._sessions.remember_answer(request, reply)
         return reply
 
     @property

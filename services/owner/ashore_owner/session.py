@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ashore.fdo import to2
+from ashore.fdo.messages import Done2
 from ashore.fdo.serviceinfo.owner import OwnerConversation
 from ashore.http.fdo import FdoReply, FdoRequest
 from ashore.sessions import SessionTable
@@ -28,8 +29,11 @@ class Prelude(NamedTuple):
     """Milliseconds since 1970."""
 
 
-class Farewell(NamedTuple):
-    """Message 70 as it came, and the answer: who sends the very same bytes again gets the very same answer."""
+class Answered(NamedTuple):
+    """A message as it came, and its answer: who sends the very same bytes again gets the very same answer.
+
+    A device does so where an answer was lost. Its 68, taken for a new one, would be the receipt for what it never got.
+    """
 
     body: bytes
     reply: FdoReply
@@ -53,6 +57,8 @@ class Onboarding:
     conversation: OwnerConversation = field(default_factory=lambda: OwnerConversation(None, None))
     is_busy: bool = False
     """Whether a message of the session is being answered now."""
+    answered: Answered | None = None
+    """The message that was answered last."""
 
     @property
     def facts(self) -> Facts:
@@ -76,7 +82,7 @@ class Sessions:
         self._preludes: OrderedDict[str, Prelude] = OrderedDict()
         self._table: SessionTable[Onboarding] = SessionTable(capacity, seconds, clock, self._expired)
         self._latest: dict[str, str] = {}
-        self._farewells: SessionTable[Farewell] = SessionTable(_FAREWELLS_KEPT, _FAREWELL_SECONDS, clock)
+        self._farewells: SessionTable[Answered] = SessionTable(_FAREWELLS_KEPT, _FAREWELL_SECONDS, clock)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -126,14 +132,22 @@ class Sessions:
         self._table.expire()
         self._farewells.expire()
 
-    def say_farewell(self, request: FdoRequest, reply: FdoReply) -> None:
-        """Remember the last answer of a session for a while."""
-        self._farewells.put(request.token or "", Farewell(request.body, reply))
+    def remember_answer(self, request: FdoRequest, reply: FdoReply) -> None:
+        """Remember the last answer of a session; after the last of all, when the session is over, for a while."""
+        onboarding = self._table.get(request.token or "")
+        if reply.number == Done2.number:
+            self._farewells.put(request.token or "", Answered(request.body, reply))
+        elif onboarding is not None and reply.number == request.number + 1:
+            onboarding.answered = Answered(request.body, reply)
 
-    def farewell(self, request: FdoRequest) -> FdoReply | None:
-        """The answer to a last message that comes again, byte for byte, because its answer was lost."""
-        farewell = self._farewells.get(request.token or "")
-        return farewell.reply if farewell is not None and farewell.body == request.body else None
+    def again(self, request: FdoRequest) -> FdoReply | None:
+        """The answer to a message that comes again, byte for byte, because its answer was lost."""
+        token = request.token or ""
+        onboarding = self._table.get(token)
+        answered = onboarding.answered if onboarding is not None else self._farewells.get(token)
+        if answered is None or (answered.body, answered.reply.number) != (request.body, request.number + 1):
+            return None
+        return answered.reply
 
     def _expired(self, token: str, onboarding: Onboarding) -> None:
         if self._latest.get(onboarding.guid) == token:
