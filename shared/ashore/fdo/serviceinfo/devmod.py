@@ -54,11 +54,8 @@ class DevmodReader:
         self._facts: dict[str, str] = {}
         self._count: int | None = None
         self._modules: list[str] = []
-
-    @property
-    def complete(self) -> bool:
+        self.complete = False
         """True once as many modules as announced were named."""
-        return self._count is not None and len(self._modules) >= self._count
 
     @cached_property
     def result(self) -> Devmod:
@@ -76,6 +73,7 @@ class DevmodReader:
             self._facts["sn"] = _readable(value)
         elif message in FACTS:
             self._facts[message] = values.text(value, what, _MAX_FACT)
+        self.complete = self._count is not None and len(self._modules) >= self._count
 
     def _take_chunk(self, chunk: list[object]) -> None:
         if len(chunk) < 2:  # noqa: PLR2004 (start and count)
