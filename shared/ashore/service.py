@@ -21,7 +21,7 @@ import structlog
 import uvloop
 
 from ashore.bus import Bus, BusError, BusUnavailable
-from ashore.config import Settings
+from ashore.config import Settings, SettingsError
 from ashore.files import FilesError
 from ashore.http.api import Application, api
 from ashore.http.auth import Auth, TokensError, admin_token
@@ -31,7 +31,7 @@ from ashore.http.limits import Limits
 from ashore.http.routes import Route
 from ashore.http.server import Server, bind, tls_context
 from ashore.memory import settle
-from ashore.starting import EXIT_FAILED, EXIT_SETTINGS, begin
+from ashore.starting import EXIT_FAILED, EXIT_SETTINGS, begin, tell
 from ashore.supervise import Supervisor
 from ashore.telemetry import Metrics
 from ashore.tls import TlsError, client_context
@@ -98,6 +98,9 @@ def run(name: str, settings_type: type[S], build: Build[S]) -> int:
             runner.run(_Service(name, settings, build).serve())
     except asyncio.CancelledError:
         log.info("stopped before it had started")
+    except SettingsError as error:
+        tell(name, error)
+        return EXIT_SETTINGS
     except (StartError, FilesError, TokensError) as error:
         log.error(str(error))  # noqa: TRY400 - a traceback would hide the sentence that says what to do
         return EXIT_FAILED

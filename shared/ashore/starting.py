@@ -22,9 +22,14 @@ def begin(name: str, settings_type: type[S]) -> S | None:
     try:
         settings = settings_type.load(os.environ)
     except SettingsError as error:
-        sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
+        tell(name, error)
         return None
     telemetry.configure(settings.log_level, settings.log_format, service=name)
     for warning in settings_type.warnings(os.environ):
         log.warning(warning)
     return settings
+
+
+def tell(name: str, error: SettingsError) -> None:
+    """Say on standard error what is wrong with the settings, a line for each."""
+    sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))

@@ -4,7 +4,7 @@ import ipaddress
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
@@ -40,34 +40,38 @@ _TRANSPORTS: Final = {"http": (Transport.HTTP, 80), "https": (Transport.HTTPS, 4
 @asynccontextmanager
 async def build(context: Context[OwnerSettings]) -> AsyncIterator[App]:
     """Everything that the owner service consists of, until the block ends."""
+    async with AsyncExitStack() as opened:
+        with explained(StorageError, KeysError):
+            app = await _app(context, opened)
+        yield app
+
+
+async def _app(context: Context[OwnerSettings], opened: AsyncExitStack) -> App:
     settings = context.settings
     keys = FileKeyStore(settings.data_dir / "keys")
-    with explained(StorageError, KeysError):
-        signers = load_signers(keys)
-        database = await Database.open(settings.database_url, "ashore_owner:migrations")
+    signers = load_signers(keys)
+    database = await Database.open(settings.database_url, "ashore_owner:migrations")
+    opened.push_async_callback(database.close)
     registrar = _registrar(settings, database, signers)
     store = Store(database, registrar.wake)
     documents, downloads = Documents(database), _downloads(settings)
     catalogue = Catalogue(documents, downloads)
     await catalogue.seed(int(time.time() * 1000))
     exchange = _exchange(context, keys, store, catalogue, signers)
+    opened.push_async_callback(exchange.drain)
+    opened.push_async_callback(downloads.close)
     profiles = ProfilesApi(documents, catalogue)
     devices = Api(store, Queries(database), catalogue, registrar, signers)
     subscribers = Subscribers(context.bus, store, signers)
     relay = Relay(database, context.bus, outbox)
     context.metrics.measured_by(Backlog(database, outbox, context.metrics).measure)
-    try:
-        yield App(
-            fdo=exchange,
-            routes=[*devices.routes(), *profiles.routes()],
-            tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
-            checks={"database": database.check},
-            problems={CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503},
-        )
-    finally:
-        await downloads.close()
-        await exchange.drain()
-        await database.close()
+    return App(
+        fdo=exchange,
+        routes=[*devices.routes(), *profiles.routes()],
+        tasks=[relay.run, registrar.run, subscribers.run, exchange.serve_for_ever, exchange.sweep],
+        checks={"database": database.check},
+        problems={CursorInvalid: 422, ValueImpossible: 422, StorageUnavailable: 503},
+    )
 
 
 def _registrar(settings: OwnerSettings, database: Database, signers: dict[str, Signer]) -> Registrar:
@@ -126,13 +130,18 @@ def rendezvous_tls(authorities: str | None) -> ssl.SSLContext | None:
 
 
 def to2_address(url: str) -> To2Address:
-    """An address for devices, from a URL."""
-    parts = urlsplit(url)
+    """An address for devices, from a URL; raise SettingsError."""
+    problem = f"ASHORE_ADVERTISE has '{url}': expected http://HOST:PORT or https://HOST:PORT"
+    try:
+        parts = urlsplit(url)
+        given = parts.port
+    except ValueError as error:
+        raise SettingsError([problem]) from error
     if parts.scheme not in _TRANSPORTS or not parts.hostname:
-        raise SettingsError([f"ASHORE_ADVERTISE has '{url}': expected http://HOST:PORT or https://HOST:PORT"])
+        raise SettingsError([problem])
     transport, port = _TRANSPORTS[parts.scheme]
     try:
         ip, dns = ipaddress.ip_address(parts.hostname).packed, None
     except ValueError:
         ip, dns = None, parts.hostname
-    return To2Address(ip, dns, parts.port or port, transport)
+    return To2Address(ip, dns, given or port, transport)
