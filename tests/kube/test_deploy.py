@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from ashore.bus.nats import NatsBus
+from ashore.slots import CLAIM, Claim, ClaimAnswer, subject
 from ashore_broker_launcher.admission.certificate import WEBHOOK_NAME, WEBHOOKS, WebhookCertificate
 from ashore_broker_launcher.admission.trial import try_broker
 from ashore_broker_launcher.cluster import (
@@ -34,6 +37,7 @@ from tests.kube.api import Api, Object, RefusedError
 from tests.kube.control_plane import ControlPlane
 from tests.kube.manifests import FOLDER, NAMESPACE, OPTIONAL, PLACE, applied, deployed, documents, path_of
 from tests.kube.users import token
+from tests.launcher_kit import World, world
 
 LAUNCHER = "ashore-broker-launcher"
 SPEC = {"containers": [{"name": "one", "image": "none.example/none"}]}
@@ -146,6 +150,7 @@ async def test_the_launcher_sees_what_it_must(api: Api, launcher: KubernetesClus
         await asyncio.wait_for(reflection.synced.wait(), 30)
         running.cancel()
     await ensure(launcher, install=False)
+    await api.delete("/api/v1/nodes/node-a")
 
 
 async def test_the_launcher_writes_instances_and_how_all_fares(api: Api, launcher: KubernetesCluster) -> None:
@@ -156,13 +161,36 @@ async def test_the_launcher_writes_instances_and_how_all_fares(api: Api, launche
     spec = {"configurationName": "cams", "cdiName": "akri.sh/cams=4294ea", "capacity": 1}
     instance = an(INSTANCE, "cams-4294ea", spec=spec)
     instance["metadata"]["ownerReferences"] = [reference]
-    await launcher.apply(INSTANCE, instance)
+    made = await launcher.create(INSTANCE, instance)
+    await launcher.replace(INSTANCE, {**made, "spec": {**spec, "deviceUsage": {"cams-4294ea-0": "node-a"}}})
     await launcher.apply_status(INSTANCE, an(INSTANCE, "cams-4294ea", status={"phase": "Ready"}))
     await launcher.apply_status(CONFIGURATION, an(CONFIGURATION, "cams", status={"phase": "Active"}))
     involved = {"kind": "Configuration", "namespace": PLACE, "name": "cams"}
     await launcher.create(EVENT, an(EVENT, involvedObject=involved, reason="Test", type="Normal"))
     await launcher.delete(INSTANCE, PLACE, "cams-4294ea")
     await api.delete(f"{path}/cams")
+
+
+async def test_a_launcher_at_work_needs_no_more_than_its_rights(
+    api: Api, launcher: KubernetesCluster, nats_bus: NatsBus, tmp_path: Path
+) -> None:
+    async with adapter(api.access, tmp_path) as people, world(nats_bus, people, PLACE) as made:
+        await made.configure()
+        async with World(nats_bus, launcher, PLACE).launcher():
+            await made.live()
+            await made.see()
+            await made.count(POD, 1)
+            await made.see(properties={"A": "b"})
+            [one] = await made.until(
+                INSTANCE, lambda found: [one["spec"]["brokerProperties"] for one in found] == [{"A": "b"}]
+            )
+            wanted = Claim(namespace=PLACE, instance=one["metadata"]["name"], node="node-a", slot=0)
+            answer = await nats_bus.request(subject(CLAIM, "site"), msgspec.json.encode(wanted), timeout=5)
+            assert msgspec.json.decode(answer, type=ClaimAnswer).granted, answer
+            await made.see(change="disappeared")
+            await made.count(INSTANCE, 0)
+            await made.count(POD, 0)
+        await people.delete(CONFIGURATION, PLACE, "cams")
 
 
 @pytest.mark.parametrize("name", MANIFEST_KINDS)
