@@ -124,6 +124,10 @@ class Agent:
         """See `Keeper.closed`."""
         self._take(self.tracker.closed(listener.source, self._clock()))
 
+    def has_seen(self, listener: Listener) -> bool:
+        """See `Keeper.has_seen`."""
+        return self.tracker.registry.counts[listener.source] > 0
+
     # What is to be looked for.
 
     async def configure(

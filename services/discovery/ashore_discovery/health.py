@@ -150,6 +150,8 @@ class Health:
     def forget(self, source: str) -> None:
         """It is not wanted any more."""
         self._sources.pop(source, None)
+        for one in (self.numbers.latency, self.numbers.sightings, self.numbers.dropped, self.numbers.restarts):
+            one.remove(source)
 
     def sources(self) -> list[SourceHealth]:
         """All of them, by name."""

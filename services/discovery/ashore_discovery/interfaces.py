@@ -27,6 +27,14 @@ def interfaces_up() -> list[str]:
     return sorted(name for _, name in socket.if_nameindex() if name != "lo" and _state(name) in _UP)
 
 
+def exists(name: str) -> bool:
+    """Whether there is such an interface, up or down."""
+    try:
+        return bool(socket.if_nametoindex(name))
+    except OSError:
+        return False
+
+
 def _state(name: str) -> str:
     try:
         return Path(f"/sys/class/net/{name}/operstate").read_text("ascii").strip()

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from ashore.bus.memory import MemoryBus
 from ashore_discovery.agent import Agent, Place
@@ -38,17 +37,29 @@ class Wire(Base):
         await asyncio.Event().wait()
 
 
-async def test_each_interface_has_its_listener(tmp_path: Path) -> None:
+class Deaf(Wire):
+    """Sees nothing on any interface."""
+
+    name = "deaf"
+
+    async def run(self, plan: None) -> AsyncIterator[Any]:  # type: ignore[override]
+        from ashore_discovery.model import Swept
+
+        yield Swept(begun=0)
+        await asyncio.Event().wait()
+
+
+def made(health: Health) -> Agent:
     clock = Clock()
     catalogue = Catalogue([])
     catalogue.add(Wire)
-    agent = Agent(
-        Place(site="s", node="n"),
-        catalogue,
-        Tools(clock=clock),
-        Publisher(MemoryBus(), "/test", clock),
-        Health(CollectorRegistry(), clock),
-    )
+    catalogue.add(Deaf)
+    publisher = Publisher(MemoryBus(), "/test", clock)
+    return Agent(Place(site="s", node="n"), catalogue, Tools(clock=clock), publisher, health)
+
+
+async def test_each_interface_has_its_listener() -> None:
+    agent = made(Health(CollectorRegistry(), Clock()))
 
     def states() -> dict[str, str]:
         return {key.presences[0].facet.id: key.state for key in agent.tracker.registry.devices.values()}
@@ -66,6 +77,26 @@ async def test_each_interface_has_its_listener(tmp_path: Path) -> None:
         assert states() == {"on-eth1": "present"}
         await agent.configure([], {}, ["eth0", "eth1"])
         assert states() == {}
+    finally:
+        await agent.stop()
+
+
+async def test_an_interface_that_is_no_more_leaves_nothing_behind_where_nothing_was_seen() -> None:
+    """A node of Kubernetes has another one with each pod."""
+    registry = CollectorRegistry()
+    health = Health(registry, Clock())
+    agent = made(health)
+    look_for = [configuration("things", "wire"), configuration("nothing", "deaf")]
+    try:
+        await agent.configure(look_for, {}, ["lo", "veth-gone"])
+        await until(lambda: len(agent.tracker.registry.devices) == 2)
+        await agent.configure(look_for, {}, [])
+        # The loopback exists and is down, so to say; and behind the other one a device may still be.
+        assert [one.source for one in health.sources()] == ["deaf/lo", "wire/lo", "wire/veth-gone"]
+        assert {one.state()[0] for one in health.sources()} == {"stopped"}
+        assert "deaf/veth-gone" not in agent.tracker.quarantines
+        assert b"deaf/veth-gone" not in generate_latest(registry)
+        assert b"wire/veth-gone" in generate_latest(registry)
     finally:
         await agent.stop()
 

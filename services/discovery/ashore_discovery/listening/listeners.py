@@ -10,6 +10,7 @@ import msgspec
 from ashore_discovery.configurations.document import JsonObject
 from ashore_discovery.configurations.schema import ConfigurationError, read
 from ashore_discovery.health import Health
+from ashore_discovery.interfaces import exists
 from ashore_discovery.listening.listener import Listener, Sink
 from ashore_discovery.listening.tools import Tools
 from ashore_discovery.matching.desk import AnyHandler, Wanted
@@ -24,6 +25,10 @@ class Keeper(Sink, Protocol):
 
     def closed(self, listener: Listener) -> None:
         """It is not wanted any more, and neither is what only it has seen."""
+        ...
+
+    def has_seen(self, listener: Listener) -> bool:
+        """Whether anything of what it has seen is still known."""
         ...
 
 
@@ -126,7 +131,9 @@ class Listeners:
     async def _close(self, source: str, *, down: bool) -> None:
         listener = self._running.pop(source)
         await listener.stop()
-        if down:
+        # One with each pod comes and goes on a node of Kubernetes; where nothing was seen there is nothing to keep.
+        over = listener.interface is not None and not exists(listener.interface) and not self._keeper.has_seen(listener)
+        if down and not over:
             # Its interface is down: nobody has said that the devices behind it are gone.
             listener.health.mode("stopped", "its interface is down")
             self._keeper.lost(listener, "interface-down")
