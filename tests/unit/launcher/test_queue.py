@@ -113,3 +113,26 @@ async def test_an_item_that_is_due_later_is_looked_at_then_and_sooner_if_it_is_m
         queue.add(item("a"))
         await queue.idle()
     assert looks == 3
+
+
+async def test_a_replica_that_does_not_lead_keeps_no_work_for_later() -> None:
+    """Who begins to lead looks at everything anyway; until then all that ever changed would pile up."""
+    seen: list[str] = []
+
+    async def look(one: Item) -> None:
+        seen.append(one.key[1])
+
+    async with running(look) as queue:
+        queue.add(item("a"))
+        queue.add(item("later"), 3600)
+        await queue.idle()
+    queue.add(item("b"))
+    queue.add(item("c"), 0.001)
+    await asyncio.sleep(0.01)
+    assert len(queue) == 0
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0)
+    queue.add(item("d"))
+    await queue.idle()
+    assert seen == ["a", "d"]
+    task.cancel()

@@ -51,12 +51,15 @@ class WorkQueue:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._rests = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
 
     def add(self, item: Item, delay: float = 0.0) -> None:
         """Look at this, at once or after so many seconds; an earlier time that is set already holds."""
+        if self._rests:
+            return
         if delay > 0:
             self._later(item, delay)
             return
@@ -71,19 +74,30 @@ class WorkQueue:
             self._wake.set()
 
     async def idle(self) -> None:
-        """Wait until nothing is left to look at; what is due later does not count."""
-        await self._idle.wait()
+        """Wait until nothing is left to look at; what is due later does not count. While it rests nobody knows."""
+        while not self._idle.is_set():
+            await self._idle.wait()
+
+    def rest(self) -> None:
+        """Take nothing until `run`: who begins to work looks at everything anyway, and until then it would pile up."""
+        self._rests = True
+        for timer in self._timers.values():
+            timer.cancel()
+        for kept in (self._timers, self._ready, self._waiting, self._again, self._failures):
+            kept.clear()
+        self._idle.clear()
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._rests = False
+        if not self._ready:
+            self._idle.set()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._workers):
                     group.create_task(self._work())
         finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            self._timers.clear()
+            self.rest()
 
     async def _work(self) -> None:
         while True:

@@ -65,6 +65,7 @@ class Reconciler:
         for kind in (POD, JOB, SERVICE):
             parts.view.follow(kind, namespace=parts.namespace, labels=OURS)
         parts.view.follow(NODE)
+        parts.queue.rest()
 
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
         """What everybody does, leading or not."""
