@@ -5,6 +5,7 @@ import pytest
 from ashore_discovery.handler import Limits
 from ashore_discovery.model import Identity
 from ashore_discovery.tracking.identity import contradict, key_of, names
+from ashore_discovery.tracking.registry import MOST_DEMOTED
 from tests.discovery_kit import Stage, configuration
 
 MAC = "ac:cc:8e:0a:0b:0c"
@@ -139,6 +140,19 @@ def test_a_fact_that_was_demoted_merges_nothing_any_more() -> None:
     stage.answer(True, "cam-1")
     stage.see("cam-3", identity={"mac": MAC}, address="10.0.0.3")
     assert len({stage.key(f"cam-{number}") for number in (1, 2, 3)}) == 3
+
+
+def test_of_what_was_demoted_the_latest_are_remembered() -> None:
+    stage = Stage(probes=True, limits=Limits(devices=10_000, burst=10_000))
+    for number in range(MOST_DEMOTED + 5):
+        one, two, serial = f"one-{number}", f"two-{number}", f"acme/m/sn-{number:06}"
+        stage.see(one, identity={"serial": serial}, address="10.0.0.1")
+        stage.see(two, identity={"serial": serial}, address="10.0.0.2")
+        stage.clock.now += 1
+        stage.answer(True, one)
+    demoted = list(stage.tracker.registry.demoted)
+    assert len(demoted) == MOST_DEMOTED
+    assert demoted[-1].endswith(f"{MOST_DEMOTED + 4:06}")
 
 
 def test_a_flood_ends_in_quarantine() -> None:

@@ -1,5 +1,6 @@
 """A device: its facets as one, and what was last told of it."""
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -64,7 +65,7 @@ class Device(msgspec.Struct, kw_only=True):
     alarm: float | None = None
     cause: str = "seen"
 
-    def names(self, demoted: set[str]) -> list[str]:
+    def names(self, demoted: Collection[str]) -> list[str]:
         """Everything by which it is recognised."""
         found = (name for presence in self.presences for name in names_of(presence, demoted))
         return list(dict.fromkeys(found))
@@ -127,7 +128,7 @@ class Device(msgspec.Struct, kw_only=True):
         )
 
 
-def names_of(presence: Presence, demoted: set[str]) -> list[str]:
+def names_of(presence: Presence, demoted: Collection[str]) -> list[str]:
     """Everything by which a facet is recognised, the strongest first."""
     told = {**presence.learnt.identity, **presence.facet.identity}
     found = identity.names(told, presence.facet.handler, presence.facet.id)

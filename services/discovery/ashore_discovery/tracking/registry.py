@@ -6,11 +6,14 @@ different addresses; then that fact identifies nobody any more, and says so in `
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from ashore_discovery.tracking import identity
 from ashore_discovery.tracking.device import MOST_ALIASES, Device, names_of
 from ashore_discovery.tracking.presence import Presence
 from ashore_discovery.tracking.rulings import SAID, Rulings
+
+MOST_DEMOTED: Final = 4096
 
 
 class Registry:
@@ -21,7 +24,8 @@ class Registry:
         self.devices: dict[str, Device] = {}
         self.counts: Counter[str] = Counter()
         """How many facets each listener has reported."""
-        self.demoted: set[str] = set()
+        self.demoted: dict[str, None] = {}
+        """The latest of them: whoever makes up names and lives beside them could make up any number."""
         self.rulings = Rulings()
         self._by_facet: dict[tuple[str, str], Device] = {}
         self._by_name: dict[str, Device] = {}
@@ -145,7 +149,9 @@ class Registry:
 
     def split(self, device: Device, presence: Presence, name: str) -> Presence:
         """One was two: the fact identifies nobody any more, and this facet leaves for a device of its own."""
-        self.demoted.add(name)
+        self.demoted[name] = None
+        if len(self.demoted) > MOST_DEMOTED:
+            del self.demoted[next(iter(self.demoted))]
         self._by_name.pop(name, None)
         self.leave(device, presence)
         for one in (*device.presences, presence):
