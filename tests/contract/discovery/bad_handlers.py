@@ -99,6 +99,21 @@ class Leaking(Base):
         await asyncio.Event().wait()
 
 
+class Forsaken(Base):
+    """One whose helper ends without a word, as its library cancels what that waits for."""
+
+    name = "forsaken"
+
+    async def run(self, plan: None) -> Seen:
+        async def give_up() -> None:
+            raise asyncio.CancelledError
+
+        self.context.spawn(give_up())
+        for item in self.first():
+            yield item
+        await asyncio.Event().wait()
+
+
 class Ending(Base):
     name = "ending"
 

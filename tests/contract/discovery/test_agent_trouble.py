@@ -35,6 +35,7 @@ def wants(name: str) -> dict[str, Any]:
         ("cancelled", "CancelledError"),
         ("hanging", "it hangs"),
         ("leaking", "the helper is dead"),
+        ("forsaken", "beside-forsaken was given up"),
         ("ending", "ended by itself"),
     ],
 )

@@ -200,7 +200,14 @@ class Listener:
 
     def _context(self, group: asyncio.TaskGroup) -> Context:
         def spawn(work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
-            return group.create_task(work, name=f"beside-{self.source}")
+            task = group.create_task(work, name=f"beside-{self.source}")
+            task.add_done_callback(missed)
+            return task
+
+        def missed(task: "asyncio.Task[None]") -> None:
+            # Nobody has cancelled it: then the group, which takes that for an order, does not notice.
+            if task.cancelled() and not task.cancelling():
+                group.create_task(_fail(f"{task.get_name()} was given up"))
 
         def report(mode: Mode, reason: str) -> None:
             self.health.mode(mode, reason)
@@ -231,6 +238,10 @@ def manners_of(kind: AnyHandler) -> Manners:
         probes=kind.can("probe"),
         enriches=kind.can("enrich"),
     )
+
+
+async def _fail(reason: str) -> None:
+    raise HandlerError(reason)
 
 
 def _ends_us(error: BaseException) -> bool:
