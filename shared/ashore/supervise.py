@@ -57,7 +57,9 @@ class Supervisor:
             try:
                 self._waiting.pop(name, None)
                 await work()
-            except Exception as error:
+            except BaseException as error:
+                if ends_us(error):
+                    raise
                 if time.monotonic() - started > HEALTHY_SECONDS:
                     pause = self._first_pause
                 log.exception("background task crashed", task=name, again_in_seconds=pause)
@@ -67,3 +69,11 @@ class Supervisor:
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def ends_us(error: BaseException) -> bool:
+    """Whether all ends here. A library may cancel what a task waits for, which is a failure like any other."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, SystemExit))

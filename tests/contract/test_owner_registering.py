@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -164,6 +165,14 @@ async def test_all_that_was_tried_is_told_and_the_next_attempt_begins_with_anoth
     assert asked == ["one", "two", "one", "two", "two", "one"]
 
 
+async def test_a_rendezvous_that_grants_no_time_keeps_no_registration(world: World) -> None:
+    async with serve(partial(_grant, seconds=0)) as web, serve(_grant) as other:
+        alone = await _sold(world, [_at(LOOPBACK, web.port)])
+        assert "it granted 0 s" in await _registered(world, alone)
+        beside = await _sold(world, [_at(LOOPBACK, web.port), _at(LOOPBACK, other.port)])
+        assert await _registered(world, beside) == "registered"
+
+
 async def test_a_redirect_is_not_followed(world: World) -> None:
     async with serve(_grant) as inner, serve(_moved_to(inner)) as web:
         told = await _registered(world, await _sold(world, [_at(LOOPBACK, web.port)]))
@@ -213,11 +222,11 @@ def test_what_was_given_up_is_not_begun() -> None:
             server.accept()
 
 
-def _grant(request: Request) -> bytes:
+def _grant(request: Request, seconds: int = 3600) -> bytes:
     """A rendezvous that takes whatever comes."""
     if request.path.endswith("/20"):
         return http(HelloAck(b"n" * 16).encode(), message_type=21, authorization="Bearer one")
-    return http(AcceptOwner(3600).encode(), message_type=23)
+    return http(AcceptOwner(seconds).encode(), message_type=23)
 
 
 def _moved_to(other: Web) -> Callable[[Request], bytes]:

@@ -26,6 +26,24 @@ async def test_a_task_that_crashes_is_started_again() -> None:
     assert b'ashore_task_restarts_total{task="pump"} 2.0' in metrics.render()
 
 
+async def test_a_task_whose_library_cancels_what_it_waits_for_is_started_again() -> None:
+    metrics, done, attempts = Metrics(), asyncio.Event(), 0
+
+    async def work() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise asyncio.CancelledError
+        done.set()
+
+    supervisor = Supervisor(metrics, first_pause=0.001)
+    supervisor.start(work, "pump")
+    async with asyncio.timeout(5):
+        await done.wait()
+    await supervisor.stop()
+    assert b'ashore_task_restarts_total{task="pump"} 1.0' in metrics.render()
+
+
 async def test_a_task_that_waits_to_be_started_again_is_not_ready() -> None:
     async def work() -> None:
         raise RuntimeError("leak")

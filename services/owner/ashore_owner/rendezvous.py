@@ -32,7 +32,7 @@ class Rendezvous:
     """One connection to a rendezvous, kept for both messages."""
 
     def __init__(self, url: str, contacts: Contacts, tls: ssl.SSLContext | None = None) -> None:
-        self._url = url
+        self.url = url
         self._contacts = contacts
         self._tls = tls
         self._lock = threading.Lock()
@@ -66,15 +66,15 @@ class Rendezvous:
             response, body = self._exchange(message)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # ValueError: the voucher names a host that cannot be one.
-            why = "it took too long" if self._given_up else getattr(error, "strerror", None) or error or type(error).__name__
-            raise FdoError(f"the rendezvous at {self._url} cannot be reached: {why}") from error
+            why = "it took too long" if self._given_up else _why(error)
+            raise FdoError(f"the rendezvous at {self.url} cannot be reached: {why}") from error
         kind = response.headers.get("message-type", "")
         if kind == str(ErrorMessage.number):
             told = ErrorMessage.decode(body)
             raise PeerError(told.code, message.number, told.text[:500])
         if kind != str(answer.number):
             raise FdoError(
-                f"the rendezvous at {self._url} answered HTTP {response.status}, message type {kind or 'none'}"
+                f"the rendezvous at {self.url} answered HTTP {response.status}, message type {kind or 'none'}"
             )
         if token := response.headers.get("authorization"):
             self._headers["authorization"] = token
@@ -88,7 +88,7 @@ class Rendezvous:
         return response, response.read(_MAX_ANSWER)
 
     def _prepare(self) -> "_Connection":
-        parts = urlsplit(self._url)
+        parts = urlsplit(self.url)
         context = (self._tls or client_context()) if parts.scheme == "https" else None
         return _Connection(parts.hostname or "", parts.port, self, context)
 
@@ -128,7 +128,7 @@ class Rendezvous:
         if not sensible:
             where = str(found[0][4][0])
             raise AddressError(
-                f"the rendezvous at {self._url} is not contacted: {where} is {off_limits(where)}, and no rendezvous is "
+                f"the rendezvous at {self.url} is not contacted: {where} is {off_limits(where)}, and no rendezvous is "
                 "there. Have the device initialised anew, with other rendezvous info"
             )
         allowed = [info for info in sensible if self._contacts.allow(host, str(info[4][0]))]
@@ -138,7 +138,7 @@ class Rendezvous:
 
     def _refused(self, what: str) -> AddressError:
         return AddressError(
-            f"the rendezvous at {self._url} is not contacted: ASHORE_RENDEZVOUS_HOSTS does not have {what}. If it is "
+            f"the rendezvous at {self.url} is not contacted: ASHORE_RENDEZVOUS_HOSTS does not have {what}. If it is "
             "one to be trusted, add it there and restart this service"
         )
 
@@ -156,3 +156,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock = self._rendezvous.reach(self.host, self.port)
         if self._tls is not None:
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__

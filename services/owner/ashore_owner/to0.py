@@ -163,21 +163,23 @@ class Registrar:
                 _PUT_OFF, item.guid, delay, {"failures": item.attempts + 1, "reason": storable(error.reason[:1000])}
             )
             return
-        if granted:
-            log.info("registered", guid=item.guid, seconds=granted)
-            until = self._now() + granted * 1000
-            self._keep(_REGISTERED, item.guid, granted * RENEW_AT * self._spread(), {"until": until})
-        else:
+        if granted is None:
             log.info("not registered: the device comes without a rendezvous", guid=item.guid)
             self._keep(_PUT_OFF, item.guid, None, {"failures": 0, "reason": None})
+        else:
+            log.info("registered", guid=item.guid, seconds=granted)
+            until = self._now() + granted * 1000
+            # One that grants a second is not asked again each second.
+            renewal = max(granted * RENEW_AT, _FIRST_RETRY) * self._spread()
+            self._keep(_REGISTERED, item.guid, renewal, {"until": until})
 
-    async def _anywhere(self, item: Due) -> int:
-        """The seconds that a rendezvous grants; 0 where the voucher bypasses it."""
+    async def _anywhere(self, item: Due) -> int | None:
+        """The seconds that a rendezvous grants; None where the voucher bypasses it."""
         directives = rvinfo.decode(item.voucher.header.rv_info)
         urls = [url for directive in directives if not directive.rv_bypass for url in directive.urls(owner=True)]
         if not urls:
             if any(directive.rv_bypass for directive in directives):
-                return 0
+                return None
             raise VoucherError("the voucher names no rendezvous that an owner can reach over HTTP")
         signer = self._signers.get(item.voucher.owner_public_key.fingerprint())
         if signer is None or not item.voucher.entries:
@@ -213,7 +215,10 @@ class Registrar:
         with opened as rendezvous:
             ack = rendezvous.say(To0Hello(), HelloAck)
             message = to0.owner_sign(ack, voucher, self._wait_seconds, self._addresses, signer)
-            return rendezvous.say(message, AcceptOwner).wait_seconds
+            granted = rendezvous.say(message, AcceptOwner).wait_seconds
+        if not granted:
+            raise FdoError(f"the rendezvous at {opened.url} keeps no registration: it granted 0 s")
+        return granted
 
     def _keep(self, change: Prepared, guid: str, due: float | None, values: dict[str, object]) -> None:
         """Write how it went, without making the next round wait: that one claims other devices."""

@@ -97,8 +97,6 @@ class PeerError(FdoError):
     """The peer ended the exchange with an error message."""
 
     def __init__(self, peer_code: int, message_number: int, text: str) -> None:
-        # Without a code it has not answered, or with what is no error message; the text says which.
-        answered = f"the peer answered message {message_number} with error {peer_code}: " if peer_code else ""
-        super().__init__(f"{answered}{text}")
+        super().__init__(f"the peer answered message {message_number} with error {peer_code}: {text}")
         self.peer_code = peer_code
         self.message_number = message_number

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from ashore.events import Mode
+from ashore.supervise import ends_us
 from ashore_discovery.handler import Context, Handler, HandlerError
 from ashore_discovery.health import SourceHealth
 from ashore_discovery.limits import Pace
@@ -117,7 +118,7 @@ class Listener:
         except TimeoutError:
             return False
         except BaseException as error:  # a probe that is broken says nothing about the device
-            if _ends_us(error):
+            if ends_us(error):
                 raise
             self.health.dropped(f"probe: {error!r}")
             return None
@@ -134,7 +135,7 @@ class Listener:
                 said = Sighting(id=facet.id, facts=learnt.facts, identity=learnt.identity, endpoints=learnt.endpoints)
                 said.check()
         except BaseException as error:  # what a device answers when asked is its own affair
-            if _ends_us(error):
+            if ends_us(error):
                 raise
             self.health.dropped(f"enrich: {error!r}")
             return None
@@ -167,7 +168,7 @@ class Listener:
                 await self._listen(self._handler)
         # Some libraries derive their errors from BaseException.
         except BaseException as error:
-            if _ends_us(error):
+            if ends_us(error):
                 raise
             return _reason(error)
         finally:
@@ -242,14 +243,6 @@ def manners_of(kind: AnyHandler) -> Manners:
 
 async def _fail(reason: str) -> None:
     raise HandlerError(reason)
-
-
-def _ends_us(error: BaseException) -> bool:
-    """Whether all ends here. A library may cancel what a handler waits for, which is a failure like any other."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    return isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
 def _reason(error: BaseException) -> str:
