@@ -4,6 +4,7 @@ Three answers need no web server: the one of the other services would double the
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -34,8 +35,12 @@ class Responder:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the answer is the port. Raise OSError."""
-        self._server = await asyncio.start_server(self._connected, host, port, limit=LONGEST_HEAD)
+        """Listen; the answer is the port. Raise OSError, with a sentence that says what to do."""
+        try:
+            self._server = await asyncio.start_server(self._connected, host, port, limit=LONGEST_HEAD)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+            raise OSError(f"cannot listen on {host}:{port} ({why}): set ASHORE_HOST or ASHORE_PORT") from error
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

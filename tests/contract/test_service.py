@@ -20,11 +20,11 @@ TINY = str(Path(__file__).parent / "tiny_service.py")
 class Process:
     """The service, its log read line by line."""
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(self, *arguments: str, manner: str = "", **variables: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
         self.popen = subprocess.Popen(
             [sys.executable, TINY, *arguments],
-            env={**environ, **{f"ASHORE_{name.upper()}": value for name, value in variables.items()}},
+            env={**environ, "TINY": manner, **{f"ASHORE_{name.upper()}": value for name, value in variables.items()}},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -165,14 +165,25 @@ def test_authorities_of_the_bus_that_are_none_are_told(start: Start) -> None:
     assert "ASHORE_NATS_CA cannot be used" in service.lines[-1]["event"]
 
 
+def test_who_asks_a_service_for_help_is_shown_its_settings(start: Start) -> None:
+    out, errors = start("--help").popen.communicate(timeout=20)
+    assert "ASHORE_NATS_URL=nats://127.0.0.1:4222\n    NATS server" in out
+    assert errors == ""
+
+
+def test_arguments_that_a_service_does_not_take_are_refused(start: Start) -> None:
+    code, errors = start("--port", "8042").finish()
+    assert (code, "unrecognized arguments: --port 8042" in errors) == (2, True)
+
+
 def test_a_service_that_cannot_be_built_fails_with_its_reason(start: Start) -> None:
-    service = start("fail")
+    service = start(manner="fail")
     assert service.finish() == (1, "")
     assert "the harbour is frozen" in service.lines[-1]["exception"]
 
 
 def test_a_signal_while_it_starts_stops_it(start: Start) -> None:
-    service = start("wait")
+    service = start(manner="wait")
     service.until("building")
     assert service.stop() == (0, "")
 
