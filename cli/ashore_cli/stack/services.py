@@ -8,6 +8,8 @@ from ashore_cli.stack.layout import Layout
 from ashore_cli.stack.ports import Ports
 
 Settings = Mapping[str, str]
+_FOR_ALL: Final = ("ASHORE_LOG_LEVEL", "ASHORE_LOG_FORMAT")
+_OUTWARD: Final = ("ASHORE_DOWNLOAD_NETWORKS", "ASHORE_DOWNLOAD_LIMIT", "ASHORE_RENDEZVOUS_HOSTS")
 
 
 class Place(NamedTuple):
@@ -38,6 +40,8 @@ class Service(NamedTuple):
     """An agent works for nobody over HTTP: it only says there how it is, in plain text and to everybody."""
     seals: bool = True
     """Whether it has sessions with devices, whose tokens it seals with a key."""
+    adjustable: tuple[str, ...] = ()
+    """Settings that it takes from the environment of whoever starts the stack; all others are the stack's."""
 
     @property
     def module(self) -> str:
@@ -48,8 +52,13 @@ class Service(NamedTuple):
         """Where it listens."""
         return place.url(self.name, plain=self.is_agent)
 
-    def environment(self, place: Place) -> dict[str, str]:
-        """All of its settings."""
+    def environment(self, place: Place, outer: Mapping[str, str]) -> dict[str, str]:
+        """All that stands in its environment; `outer` is that of whoever starts the stack."""
+        foreign = {name: value for name, value in outer.items() if not name.startswith("ASHORE_")}
+        given = {name: outer[name] for name in (*_FOR_ALL, *self.adjustable) if name in outer}
+        return {**foreign, **self._own(place), **given}
+
+    def _own(self, place: Place) -> dict[str, str]:
         common = {
             "ASHORE_DATA_DIR": str(place.layout.path),
             "ASHORE_HOST": place.address,
@@ -103,7 +112,7 @@ def _launcher(place: Place) -> Settings:
 SERVICES: Final = (
     Service("manufacturer", _manufacturer),
     Service("rendezvous", _rendezvous),
-    Service("owner", _owner),
+    Service("owner", _owner, adjustable=_OUTWARD),
     Service(LAUNCHER, _launcher, seals=False),
 )
 """Those with a management API, for which there are tokens and certificates."""

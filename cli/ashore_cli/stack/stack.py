@@ -28,7 +28,6 @@ __all__ = ["AlreadyRunning", "Stack", "StackError"]
 
 ALL: Final = "*"
 """In `settings`: for every service."""
-_PASSED_ON: Final = ("ASHORE_LOG_LEVEL", "ASHORE_LOG_FORMAT")
 _WATCH_SECONDS: Final = 0.5
 
 
@@ -157,14 +156,12 @@ class Stack:
                     self._tell(Happening("nats", "back"))
 
     def _child(self, service: Service, place: Place, client: Client) -> Child:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
-        passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         extra = {**self._settings.get(ALL, {}), **self._settings.get(service.name, {})}
         return Child(
             service.name,
             service.module,
             url=service.url(place),
-            environment={**inherited, **service.environment(place), **passed, **extra},
+            environment={**service.environment(place, os.environ), **extra},
             log=self.layout.log(service.name),
             pid_file=self.layout.pid(service.name),
             is_ready=partial(_agent_is_ready, service.url(place))

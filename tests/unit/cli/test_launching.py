@@ -107,4 +107,4 @@ def test_of_a_log_that_is_followed_only_what_is_new_is_shown(before: str, now: s
 def test_a_cluster_is_used_only_where_it_is_asked_for(tmp_path: Path, kubernetes: bool, launcher: str) -> None:
     where = Place(Layout(tmp_path), Ports(), "127.0.0.1", "nats://127.0.0.1:4222", kubernetes=kubernetes)
     [service] = [one for one in SERVICES if one.name == "broker-launcher"]
-    assert service.environment(where)["ASHORE_LAUNCHER"] == launcher
+    assert service.environment(where, {})["ASHORE_LAUNCHER"] == launcher
