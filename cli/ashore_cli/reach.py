@@ -68,11 +68,7 @@ async def guid_at_rendezvous(rendezvous: "RendezvousClient", text: str) -> str:
     found = [one.guid for one in registered]
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise CommandError(
-            f"no device is registered whose GUID begins with '{text}'", remedy="see `ashore rendezvous list`"
-        )
-    raise CommandError(f"'{text}' is the beginning of several: {', '.join(found)}", remedy="give more of it")
+    raise _not_one(text, found, "no device is registered whose GUID", "rendezvous list")
 
 
 async def _resolve(text: str, search: Search, nothing: str, everything: str) -> str:
@@ -86,12 +82,15 @@ async def _resolve(text: str, search: Search, nothing: str, everything: str) -> 
     exact = [one for one in found if one.serial == text]
     if len(exact) == 1 or len(found) == 1:
         return (exact or found)[0].guid
-    if not found:
-        raise CommandError(
-            f"{nothing} whose GUID or serial number begins with '{text}'", remedy=f"see `ashore {everything}`"
-        )
-    names = ", ".join(f"{short(one.guid)} ({one.serial})" for one in found[:_SHOWN])
-    raise CommandError(f"'{text}' is the beginning of several: {names}", remedy="give more of it")
+    names = [f"{short(one.guid)} ({one.serial})" for one in found[:_SHOWN]]
+    raise _not_one(text, names, f"{nothing} whose GUID or serial number", everything)
+
+
+def _not_one(text: str, names: Sequence[str], nothing: str, everything: str) -> CommandError:
+    """What to say of a beginning that several have, or none."""
+    if names:
+        return CommandError(f"'{text}' is the beginning of several: {', '.join(names)}", remedy="give more of it")
+    return CommandError(f"{nothing} begins with '{text}'", remedy=f"see `ashore {everything}`")
 
 
 def _plain(text: str, everything: str) -> str:
