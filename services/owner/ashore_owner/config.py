@@ -1,6 +1,5 @@
 """What the owner service is told, beside what every service is told."""
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
@@ -9,7 +8,7 @@ from msgspec import Meta, field
 from ashore.config import Settings
 from ashore.fdo.ciphers import SvkLength
 from ashore_owner.downloads import LIMIT
-from ashore_owner.networks import NONE, PUBLIC, Contacts
+from ashore_owner.networks import PUBLIC, Contacts, Networks
 
 
 class OwnerSettings(Settings, frozen=True, kw_only=True):
@@ -72,8 +71,7 @@ class OwnerSettings(Settings, frozen=True, kw_only=True):
         yield from super().check()
         for name in self.download_networks:
             try:
-                if name not in (PUBLIC, NONE):
-                    ipaddress.ip_network(name, strict=False)
+                Networks([name])
             except ValueError:
                 yield f"ASHORE_DOWNLOAD_NETWORKS has '{name}': expected public, none, or a network such as 10.2.0.0/16"
         for name in self.rendezvous_hosts:

@@ -38,6 +38,7 @@ class Networks:
     """Where files may come from: `public` is every address of the open internet, else networks by their numbers."""
 
     def __init__(self, names: Sequence[str] = (PUBLIC,)) -> None:
+        """Raise ValueError for what is none of these."""
         self._public = PUBLIC in names
         self._others = [ipaddress.ip_network(name, strict=False) for name in names if name not in (PUBLIC, NONE)]
 
