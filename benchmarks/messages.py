@@ -7,7 +7,6 @@ to one message: with HTTP, the log line, and what is written and told behind the
 an onboarding as it comes, where several units of work share a COMMIT. Figures are medians over the rounds.
 """
 
-import argparse
 import asyncio
 import statistics
 import sys
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import lean_device
 from benchmarks.ashore_target import SOLD, AshoreTarget
-from benchmarks.onboarding import WARM_UP, each, measure, usage
+from benchmarks.onboarding import WARM_UP, each, measure, read_arguments, usage
 
 Walk = AsyncGenerator[int, None]
 
@@ -52,12 +51,7 @@ async def onboard(target: AshoreTarget, waiting: list[Walk], at_once: int) -> li
 
 async def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--devices", type=int, default=800)
-    parser.add_argument("--at-once", type=int, default=16)
-    parser.add_argument("--kind", choices=sorted(lean_device.CURVES), default="p256")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = read_arguments(__doc__, 800)
     async with AshoreTarget(arguments.kind) as target:
         arrive = partial(walks, target, at_once=arguments.at_once, kind=arguments.kind)
         await onboard(target, await arrive(WARM_UP, tag="warm"), arguments.at_once)

@@ -169,14 +169,19 @@ def table(target: Target, rounds: list[dict[str, Step]]) -> dict[tuple[str, str]
     return cpu
 
 
-async def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--devices", type=int, default=400)
+def read_arguments(about: str | None, devices: int) -> argparse.Namespace:
+    """What a measurement of onboardings may be told, from the command line."""
+    parser = argparse.ArgumentParser(description=(about or "").split("\n", 1)[0])
+    parser.add_argument("--devices", type=int, default=devices)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--kind", choices=sorted(lean_device.CURVES), default="p256")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+async def main() -> None:
+    """Measure and print."""
+    arguments = read_arguments(__doc__, 400)
     factories = [AshoreTarget] + ([GoTarget] if os.environ.get("ASHORE_GO_FDO_SERVER") else [])
     results: dict[str, dict[tuple[str, str], float]] = {}
     for factory in factories:

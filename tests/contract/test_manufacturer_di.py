@@ -1,6 +1,8 @@
 """DI at the manufacturer: from a device's first message to its voucher on the disk, and what must not become one."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -240,17 +242,26 @@ async def test_events_wait_while_the_bus_is_away(tmp_path: Path) -> None:
         assert await made.published(1) == [f"voucher-issued.{guid}"]
 
 
+@asynccontextmanager
+async def serving(one: Factory) -> AsyncIterator[None]:
+    """The replica takes what others pass on, until the block ends."""
+    task = asyncio.create_task(one.exchange.serve_for_ever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_another_replica_passes_the_message_on(tmp_path: Path) -> None:
     bus = MemoryBus()
     async with factory(tmp_path, bus) as one:
         two = Factory(tmp_path, one.database, bus, clock=one.clock, replica="two")
-        serving = asyncio.create_task(one.exchange.serve_for_ever())
         newcomer = Newcomer()
-        first = await one.send(10, newcomer.app_start())
-        assert (await two.send(12, newcomer.set_hmac(first), first.token)).number == 13
-        first = await one.send(10, newcomer.app_start())
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        async with serving(one):
+            first = await one.send(10, newcomer.app_start())
+            assert (await two.send(12, newcomer.set_hmac(first), first.token)).number == 13
+            first = await one.send(10, newcomer.app_start())
         lost = error(await two.send(12, newcomer.set_hmac(first), first.token))
         assert lost is not None
         assert lost.code == 1
@@ -259,16 +270,13 @@ async def test_another_replica_passes_the_message_on(tmp_path: Path) -> None:
 async def test_a_message_that_is_passed_on_keeps_its_trace(tmp_path: Path) -> None:
     trace = f"00-{'1' * 32}-{'2' * 16}-01"
     bus = MemoryBus()
-    async with factory(tmp_path, bus) as one:
+    async with factory(tmp_path, bus) as one, serving(one):
         two = Factory(tmp_path, one.database, bus, clock=one.clock, replica="two")
-        serving = asyncio.create_task(one.exchange.serve_for_ever())
         newcomer = Newcomer()
         first = await one.send(10, newcomer.app_start())
         last = FdoRequest(12, newcomer.set_hmac(first), first.token, "192.0.2.1", trace)
         assert (await two.exchange(last)).number == 13
         await one.published(1)
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
     async for _, envelope in bus.follow([">"], replay=True):
         assert envelope.traceparent == trace
         break

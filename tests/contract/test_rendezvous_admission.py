@@ -68,13 +68,19 @@ async def test_a_denied_owner_does_not_come_back_through_a_straw_man(made: Rende
     refused(await made.register(voucher, owner), 3, "denies the owner")
 
 
-async def test_a_denial_reaches_other_replicas_and_those_already_registered() -> None:
-    clock = Clock()
+async def known_to_two(clock: Clock) -> tuple[Rendezvous, Rendezvous, fdo_kit.Device]:
+    """Two replicas, and a device that was registered at one and has asked the other."""
     bus = MemoryBus(clock=clock)
     one, two = (Rendezvous(bus, clock, replica=name) for name in ("one", "two"))
     device, voucher, owner = fdo_kit.owned()
     await one.accepted(voucher, owner)
     assert await two.redirect(device) == ADDRESSES
+    return one, two, device
+
+
+async def test_a_denial_reaches_other_replicas_and_those_already_registered() -> None:
+    clock = Clock()
+    one, two, device = await known_to_two(clock)
     await one.http.put(f"/rules/owner/{fingerprint_of('owner 0', 'p256')}", json={"verdict": "deny"})
     clock.now += 5
     refused(await two.greet(device), 6, "suspended")
@@ -82,11 +88,7 @@ async def test_a_denial_reaches_other_replicas_and_those_already_registered() ->
 
 async def test_a_denial_is_heeded_soon_also_after_the_clock_was_set_back() -> None:
     clock = Clock()
-    bus = MemoryBus(clock=clock)
-    one, two = (Rendezvous(bus, clock, replica=name) for name in ("one", "two"))
-    device, voucher, owner = fdo_kit.owned()
-    await one.accepted(voucher, owner)
-    assert await two.redirect(device) == ADDRESSES
+    one, two, device = await known_to_two(clock)
     clock.now -= 3600
     await one.http.put(f"/rules/owner/{fingerprint_of('owner 0', 'p256')}", json={"verdict": "deny"})
     clock.now += 5
